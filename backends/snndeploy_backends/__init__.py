@@ -1,0 +1,1 @@
+"""Backends that ship with snndeploy, each published as an entry point."""

@@ -1,0 +1,1 @@
+"""The compiler and laboratory for neuromorphic deployment."""

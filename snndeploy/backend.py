@@ -1,0 +1,147 @@
+"""What a backend is, and how backends are found.
+
+A backend is an object with the members of `Backend`, published under the entry-point group
+`snndeploy.backends`. The core knows none by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import Protocol, runtime_checkable
+
+from snndeploy.errors import BackendMissingError, InputError
+from snndeploy.numerics import BoolArray, Int8Array, Int64Array
+from snndeploy.program import Program
+
+GROUP = "snndeploy.backends"
+
+
+@dataclass(frozen=True)
+class Step:
+    """The result of one logical step for the n samples still running.
+
+    Attributes:
+        logits: int64 (n, classes), the readout's membrane after the step.
+        spikes: int8 (n, *shape) per spiking layer, in topological order.
+    """
+
+    logits: Int64Array
+    spikes: Mapping[str, Int8Array]
+
+
+class Session(Protocol):
+    """A batch of samples being simulated."""
+
+    def step(self) -> Step:
+        """Advance all running samples by one logical step."""
+        ...
+
+    def keep(self, rows: BoolArray) -> None:
+        """Go on with these of the running samples only."""
+        ...
+
+    def close(self) -> None:
+        """Free what the session holds. Safe to call twice."""
+        ...
+
+
+@dataclass(frozen=True)
+class BackendStatus:
+    """Whether a backend can run here.
+
+    Attributes:
+        versions: package name to version, of what the backend uses.
+        missing: what is lacking and how to get it; empty if it can run.
+    """
+
+    versions: Mapping[str, str] = field(default_factory=dict)
+    missing: str = ""
+
+    @property
+    def available(self) -> bool:
+        """True if nothing is missing."""
+        return not self.missing
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """A simulator or a chip.
+
+    Attributes:
+        name: as in the entry point.
+        summary: one line for the list of backends.
+        streams: whether a session computes step by step, so that a controller can stop it and
+            save the rest. If False, `open` runs all of `steps` at once.
+    """
+
+    name: str
+    summary: str
+    streams: bool
+
+    def status(self) -> BackendStatus:
+        """Versions, and what is missing. Must be quick and never raise."""
+        ...
+
+    def open(self, program: Program, inputs: Int64Array, steps: int) -> Session:
+        """Start simulating grid integers (N, *input shape) for at most `steps` steps."""
+        ...
+
+
+@runtime_checkable
+class Installable(Protocol):
+    """A backend that needs an environment of its own and can make it."""
+
+    def install(self, say: Callable[[str], None]) -> None:
+        """Make or mend the environment, telling each stage. Raises `BackendError`."""
+        ...
+
+
+def backend_names() -> list[str]:
+    """The names of all installed backends, sorted."""
+    return sorted(e.name for e in entry_points(group=GROUP))
+
+
+def find_backend(name: str) -> Backend:
+    """Load the backend published under `name`.
+
+    Raises:
+        InputError: no such backend is installed.
+        BackendMissingError: it is installed but cannot be imported.
+    """
+    points = [e for e in entry_points(group=GROUP) if e.name == name]
+    if not points:
+        raise InputError(
+            f"no backend '{name}' is installed",
+            where="backend",
+            remedy=f"known here: {', '.join(backend_names()) or 'none'}",
+        )
+    return _load(points[0])
+
+
+def require_backend(name: str) -> Backend:
+    """Like `find_backend`, and raise `BackendMissingError` if it cannot run here."""
+    backend = find_backend(name)
+    missing = backend.status().missing
+    if missing:
+        raise BackendMissingError(missing, where=f"backend '{name}'")
+    return backend
+
+
+def _load(point: EntryPoint) -> Backend:
+    try:
+        loaded = point.load()
+        backend = loaded()
+    except ImportError as error:
+        raise BackendMissingError(
+            f"cannot be imported: {error}",
+            where=f"backend '{point.name}'",
+            remedy=f"install the packages that {point.value} needs",
+        ) from error
+    if not isinstance(backend, Backend):
+        raise BackendMissingError(
+            f"{point.value} lacks members of snndeploy.backend.Backend",
+            where=f"backend '{point.name}'",
+        )
+    return backend

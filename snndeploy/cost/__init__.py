@@ -1,0 +1,1 @@
+"""Energy and latency: counts first, then joules, each with an interval and a source."""

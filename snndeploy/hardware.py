@@ -1,0 +1,235 @@
+"""`HardwareProfile`: one chip's limits, prices and times, each constant with its source.
+
+Profiles are YAML files, checked on the way in. Energies are in pJ, times in ns, powers in mW.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from snndeploy.errors import ProfileError
+
+Grade: TypeAlias = Literal["measured", "simulated", "derived", "vendor", "assumed"]
+GRADES: tuple[Grade, ...] = ("measured", "simulated", "derived", "vendor", "assumed")
+"""From the strongest to the weakest."""
+
+MAX_PROFILE_BYTES = 1 << 20
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Constant(_Frozen):
+    """A number with its interval, unit, grade and source."""
+
+    value: float = Field(ge=0, allow_inf_nan=False)
+    low: float = Field(ge=0, allow_inf_nan=False)
+    high: float = Field(ge=0, allow_inf_nan=False)
+    unit: Literal["pJ", "ns", "mW"]
+    grade: Grade
+    source: str = Field(min_length=3)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.low <= self.value <= self.high:
+            raise ValueError(f"low {self.low} <= value {self.value} <= high {self.high} fails")
+        return self
+
+
+class _Priced(_Frozen):
+    """A group of constants that share one unit; None means that no price is known."""
+
+    @model_validator(mode="after")
+    def _units(self) -> Self:
+        unit = _UNITS[type(self).__name__]
+        for name, constant in self.constants():
+            if constant.unit != unit:
+                raise ValueError(f"{name}: unit {constant.unit}, expected {unit}")
+        return self
+
+    def constants(self) -> Iterator[tuple[str, Constant]]:
+        """The constants that are given, by name."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, Constant):
+                yield name, value
+
+
+_UNITS = {"Energy": "pJ", "Time": "ns", "Power": "mW"}
+
+
+class Energy(_Priced):
+    """Energy an event, pJ.
+
+    `synop`: one synaptic operation for a spike of 0 or +-1 (accumulate). `mac`: one for a
+    graded input value. `update_active`, `update_inactive`: one neuron in one step, with and
+    without a spike. `spike`: emitting one. `packet`: one message to one destination core.
+    `hop`: one mesh hop of a packet. `bias`: adding the bias of one neuron. `compare`: one
+    comparison of a max-pool. `barrier`: one step's synchronisation of one core. `io_byte`: one
+    byte between host and chip. `reset`: clearing one neuron between samples. `weight_read`,
+    `activation_access`: memory traffic of an 8-bit operand in a digital accelerator.
+    """
+
+    synop: Constant | None = None
+    mac: Constant | None = None
+    update_active: Constant | None = None
+    update_inactive: Constant | None = None
+    spike: Constant | None = None
+    packet: Constant | None = None
+    hop: Constant | None = None
+    bias: Constant | None = None
+    compare: Constant | None = None
+    barrier: Constant | None = None
+    io_byte: Constant | None = None
+    reset: Constant | None = None
+    weight_read: Constant | None = None
+    activation_access: Constant | None = None
+
+
+class Time(_Priced):
+    """Time an event, ns, in the busiest core; `barrier` and `tick` are per step."""
+
+    synop: Constant | None = None
+    mac: Constant | None = None
+    update_active: Constant | None = None
+    update_inactive: Constant | None = None
+    spike: Constant | None = None
+    packet: Constant | None = None
+    message: Constant | None = None
+    barrier: Constant | None = None
+    tick: Constant | None = None
+
+
+class Power(_Priced):
+    """Static power, mW: `chip` for each chip, `core` for each core in use, `host` beside it."""
+
+    chip: Constant | None = None
+    core: Constant | None = None
+    host: Constant | None = None
+
+
+class Limits(_Frozen):
+    """What one chip holds. None means that the limit is not known or not there."""
+
+    cores: Count | None = None
+    neurons_per_core: Count | None = None
+    synapse_bits_per_core: Count | None = None
+    axons_in_per_core: Count | None = None
+    axons_out_per_core: Count | None = None
+    fan_in: Count | None = None
+    weight_bits: Count | None = None
+    state_bits: Count | None = None
+    threshold_bits: Count | None = None
+    delay_steps: Count | None = None
+
+
+class Capability(_Frozen):
+    """What the chip's neurons can do."""
+
+    signed_spikes: bool
+    graded_spikes: bool
+    soft_reset: bool
+    count_cap: bool
+
+
+class HardwareProfile(_Frozen):
+    """One chip.
+
+    Attributes:
+        kind: `spiking`, or `ann` for a digital baseline.
+        scope: `per_op` prices events apart; `all_in` prices synaptic operations only, with
+            everything else inside.
+        combine: whether neuron work and message work of a core overlap in time (`max`) or take
+            turns (`sum`).
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    title: str
+    vendor: str
+    process: str
+    kind: Literal["spiking", "ann"]
+    boundary: Literal["core", "chip", "board"]
+    scope: Literal["per_op", "all_in"]
+    combine: Literal["max", "sum"] = "max"
+    notes: str = ""
+    energy: Energy
+    time: Time = Time()
+    power: Power = Power()
+    limits: Limits = Limits()
+    capability: Capability | None = None
+
+    @model_validator(mode="after")
+    def _scope(self) -> Self:
+        if self.scope == "all_in":
+            extra = [name for name, _ in self.energy.constants() if name not in ("synop", "mac")]
+            if extra:
+                raise ValueError(f"scope all_in prices synaptic operations only, found {extra}")
+        if self.kind == "spiking" and self.capability is None:
+            raise ValueError("a spiking profile needs a capability section")
+        return self
+
+
+def profile_folder() -> Path:
+    """Where the profiles that ship with snndeploy lie: in the wheel, or in the checkout."""
+    package = Path(__file__).parent
+    shipped = package / "hw_profiles"
+    return shipped if shipped.is_dir() else package.parent / "hw_profiles"
+
+
+def profile_names() -> list[str]:
+    """The names of the profiles that ship with snndeploy."""
+    return sorted(path.stem for path in profile_folder().glob("*.yaml"))
+
+
+def hardware(name: str) -> HardwareProfile:
+    """A profile by name, or by the path of a YAML file of your own.
+
+    Raises:
+        ProfileError: there is no such profile, or it is malformed; says which key and why.
+    """
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        if name not in profile_names():
+            raise ProfileError(
+                f"no hardware profile is called '{name}'",
+                where="profile",
+                remedy=f"known: {', '.join(profile_names())}; or give the path of a .yaml file",
+            )
+        path = profile_folder() / f"{name}.yaml"
+    return read_profile(path)
+
+
+def read_profile(path: Path) -> HardwareProfile:
+    """Read and check one profile file."""
+    where = f"profile {path}"
+    try:
+        if path.stat().st_size > MAX_PROFILE_BYTES:
+            raise ProfileError(f"is larger than {MAX_PROFILE_BYTES} bytes", where=where)
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ProfileError(f"cannot be read: {error.strerror}", where=where) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ProfileError(f"is not valid YAML: {error}", where=where) from error
+    if not isinstance(raw, dict):
+        raise ProfileError("is not a mapping of keys", where=where)
+    try:
+        return HardwareProfile.model_validate(raw)
+    except ValidationError as error:
+        raise ProfileError(_explain(error), where=where) from error
+
+
+def _explain(error: ValidationError) -> str:
+    problems: list[str] = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"]) or "the profile"
+        found: Any = item["input"]
+        shown = f" (found {found!r})" if not isinstance(found, dict) else ""
+        problems.append(f"{key}: {item['msg']}{shown}")
+    return "; ".join(problems)

@@ -1,0 +1,59 @@
+"""Linear nodes applied to integer arrays in NumPy: plain, exact, slow. The engines' judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from snndeploy.network import Conv2d, Flatten, Linear, Node, Pair, Scale, SumPool2d
+from snndeploy.numerics import Int64Array
+
+
+def apply_all(ops: Sequence[Node], x: Int64Array) -> Int64Array:
+    """Apply a projection's linear nodes, first to last, to int64 values (N, *shape)."""
+    for op in ops:
+        x = apply(op, x)
+    return x
+
+
+def apply(op: Node, x: Int64Array) -> Int64Array:
+    """Apply one linear node to int64 values (N, *shape)."""
+    if isinstance(op, Flatten):
+        return x.reshape(len(x), -1)
+    if isinstance(op, Linear):
+        return x @ op.weight.astype(np.int64).T
+    if isinstance(op, Scale):
+        return x * per_channel(op.weight, x.ndim)
+    if isinstance(op, SumPool2d):
+        return windows(x, op.kernel, op.stride, op.padding).sum(axis=(-2, -1))
+    if isinstance(op, Conv2d):
+        kernel = (op.weight.shape[2], op.weight.shape[3])
+        view = windows(x, kernel, op.stride, op.padding, op.dilation)
+        n, _, height, width, *_ = view.shape
+        weight = op.weight.astype(np.int64).reshape(op.groups, -1, *op.weight.shape[1:])
+        view = view.reshape(n, op.groups, -1, height, width, *kernel)
+        out = np.einsum("ngchwij,gocij->ngohw", view, weight)
+        return out.reshape(n, -1, height, width)
+    raise TypeError(f"{type(op).__name__} is not a linear node of an integer network")
+
+
+def max_pool(counts: Int64Array, kernel: Pair, stride: Pair, padding: Pair) -> Int64Array:
+    """Maximum of counts over windows. Counts are never negative, so padding with 0 is neutral."""
+    return windows(counts, kernel, stride, padding).max(axis=(-2, -1))
+
+
+def windows(
+    x: Int64Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair = (1, 1)
+) -> Int64Array:
+    """All windows of (N, C, H, W) as a view (N, C, H_out, W_out, K_h, K_w), zero padded."""
+    x = np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2))
+    span = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
+    view = sliding_window_view(x, span, axis=(2, 3))
+    return view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+
+
+def per_channel(values: Int64Array, ndim: int) -> Int64Array:
+    """A (C,) array shaped to broadcast over (N, C, ...) with `ndim` dimensions."""
+    return values.reshape(1, -1, *(1,) * (ndim - 2))

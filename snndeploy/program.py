@@ -1,0 +1,63 @@
+"""`Program`: an integer network placed on a chip and checked against its limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from snndeploy.hardware import HardwareProfile
+from snndeploy.layers import Layer, layers
+from snndeploy.network import Network
+
+
+@dataclass(frozen=True)
+class CoreAllocation:
+    """Neurons `start .. stop-1` of a layer, row-major, on core number `core`."""
+
+    layer: str
+    core: int
+    start: int
+    stop: int
+    synapse_bits: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """What a backend runs.
+
+    Attributes:
+        network: an integer network.
+        profile: the chip that it was checked against, or None for no chip in particular.
+        placement: which neurons lie on which core; empty without a profile.
+    """
+
+    network: Network
+    profile: HardwareProfile | None = None
+    placement: tuple[CoreAllocation, ...] = ()
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layer view, computed once."""
+        return layers(self.network)
+
+    @property
+    def depth(self) -> int:
+        """Steps by which a pipelined target's readout runs late, plus one."""
+        return self.layers[-1].depth
+
+    @property
+    def spiking(self) -> tuple[Layer, ...]:
+        """The layers that emit spikes: neurons and pools, in topological order."""
+        return tuple(x for x in self.layers if x.kind in ("neurons", "max_pool"))
+
+    @property
+    def settle_bound(self) -> int:
+        """Steps after which an exact network has settled for certain: `L * (depth + 1)`.
+
+        The input lasts one window; each layer settles at most L steps after the one before.
+        """
+        return self.network.window * (self.depth + 1)
+
+    def with_network(self, network: Network) -> Program:
+        """The same placement for a network of the same shape."""
+        return replace(self, network=network)

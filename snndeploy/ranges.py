@@ -1,0 +1,128 @@
+"""Range analysis: how large any accumulator can become, proved by interval arithmetic.
+
+In exact mode every net count lies in [0, L] at every step, whatever the order of the spikes,
+and the input adds at most `window` times its grid. So each membrane, transients included,
+lies within
+
+    v0 + sum(W+ hi) + sum(W- lo) + max(bias, 0)    from above, and
+    v0 + sum(W- hi) + sum(W+ lo) + min(bias, 0) - theta * L    from below,
+
+[lo, hi] being the bounds of the counts that come in. In rate mode there is no cap: the bound
+holds for a stated number of steps, with counts in [0, steps].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from snndeploy.layers import Layer, Projection, layers
+from snndeploy.network import Conv2d, Linear, Network, Neuron, Output, Scale, SumPool2d
+from snndeploy.numerics import Int64Array
+
+
+@dataclass(frozen=True, eq=False)
+class LayerRange:
+    """Bounds of one layer over all inputs and steps.
+
+    Attributes:
+        membrane_low, membrane_high: per channel, before the reset of the step.
+        operand_high: the largest magnitude of anything that is added to it or compared with it:
+            the input current of one step, any partial sum of it, and the threshold.
+    """
+
+    membrane_low: Int64Array
+    membrane_high: Int64Array
+    operand_high: int
+
+    @property
+    def low(self) -> int:
+        """The least membrane of any channel."""
+        return int(self.membrane_low.min())
+
+    @property
+    def high(self) -> int:
+        """The largest membrane of any channel."""
+        return int(self.membrane_high.max())
+
+    @property
+    def magnitude(self) -> int:
+        """The largest absolute value that any accumulator of the layer can hold."""
+        return max(-self.low, self.high, self.operand_high)
+
+
+def ranges(network: Network, steps: int | None = None) -> Mapping[str, LayerRange]:
+    """The bounds of every layer with a membrane (neurons and readout).
+
+    Args:
+        network: an integer network.
+        steps: for rate mode, the number of steps to cover; default the window.
+    """
+    duration = network.window if network.mode == "exact" or steps is None else steps
+    grid = network.input.grid
+    assert grid is not None
+    counts: dict[str, tuple[int, int]] = {}
+    spikes: dict[str, tuple[int, int]] = {}
+    result: dict[str, LayerRange] = {}
+    for layer in layers(network):
+        if layer.kind == "input":
+            low, high = min(grid.low, 0), max(grid.high, 0)
+            spikes[layer.name] = (low, high)
+            counts[layer.name] = (low * duration, high * duration)
+            continue
+        if layer.kind == "max_pool":
+            source = layer.projections[0].source
+            counts[layer.name], spikes[layer.name] = counts[source], spikes[source]
+            continue
+        exact = network.mode == "exact"
+        if isinstance(layer.node, Neuron):
+            counts[layer.name] = (0, layer.node.levels if exact else duration)
+            spikes[layer.name] = (-1 if exact else 0, 1)
+        result[layer.name] = _layer_range(layer, counts, spikes, duration, network.window)
+    return result
+
+
+def _layer_range(
+    layer: Layer,
+    counts: Mapping[str, tuple[int, int]],
+    spikes: Mapping[str, tuple[int, int]],
+    duration: int,
+    window: int,
+) -> LayerRange:
+    node = layer.node
+    assert isinstance(node, Neuron | Output) and node.bias is not None
+    bias = node.bias.astype(np.int64) * -(-duration // window)
+    low = np.minimum(bias, 0)
+    high = np.maximum(bias, 0)
+    current = np.abs(node.bias).max() // window + 1
+    for projection in layer.projections:
+        down, up = _interval(projection, *counts[projection.source])
+        low, high = low + down, high + up
+        step_down, step_up = _interval(projection, *spikes[projection.source])
+        current += np.maximum(step_up, -step_down).max()
+    if isinstance(node, Neuron):
+        resets = counts[layer.name][1]  # the most net spikes that the neuron can have fired
+        low, high = low + node.v0 - node.threshold * resets, high + node.v0
+        current = max(current, node.threshold.max())
+    return LayerRange(low, high, int(current))
+
+
+def _interval(projection: Projection, low: int, high: int) -> tuple[Int64Array, Int64Array]:
+    """Per-channel bounds of a projection's sum, for sources in [low, high] (0 included)."""
+    down, up = np.array([low], np.int64), np.array([high], np.int64)
+    for op in projection.ops:
+        if isinstance(op, SumPool2d):
+            size = op.kernel[0] * op.kernel[1]
+            down, up = down * size, up * size
+        elif isinstance(op, Conv2d | Linear):
+            weight = op.weight.astype(np.int64).reshape(op.weight.shape[0], -1)
+            most, least = int(up.max()), int(down.min())
+            plus, minus = np.maximum(weight, 0).sum(1), np.minimum(weight, 0).sum(1)
+            down, up = plus * least + minus * most, plus * most + minus * least
+        elif isinstance(op, Scale):
+            weight = op.weight.astype(np.int64)
+            ends = np.stack([weight * down, weight * up])
+            down, up = ends.min(0), ends.max(0)
+    return down, up

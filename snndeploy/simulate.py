@@ -1,0 +1,172 @@
+"""Drive a backend's session to the end: record, drop what has settled or is sure, repeat."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from snndeploy.backend import Backend, Step
+from snndeploy.errors import InputError
+from snndeploy.numerics import BoolArray, Int8Array, Int64Array
+from snndeploy.program import Program
+from snndeploy.trace import Trace
+
+Progress = Callable[[int, int], None]
+"""Called with (samples done, samples in all)."""
+
+
+class Controller(Protocol):
+    """Decides, after each step, which of the running samples may stop."""
+
+    def stop(self, logits: Int64Array, step: int) -> BoolArray:
+        """Rows (n,) that are sure enough, from logits (n, classes) after 1-based `step`."""
+        ...
+
+
+def default_steps(program: Program) -> int:
+    """Exact mode: the bound after which every sample has settled. Rate mode: the window."""
+    exact = program.network.mode == "exact"
+    return program.settle_bound if exact else program.network.window
+
+
+def simulate(
+    backend: Backend,
+    program: Program,
+    inputs: Int64Array,
+    *,
+    steps: int | None = None,
+    controller: Controller | None = None,
+    batch: int = 256,
+    record: bool = True,
+    progress: Progress | None = None,
+) -> Trace:
+    """Run grid integers (N, *input shape) and return the trace.
+
+    A sample leaves the batch when the controller stops it, when it has settled (exact mode: the
+    window is over and a step passed without a spike), or after `steps` steps.
+
+    Args:
+        backend: who runs it.
+        program: what to run.
+        inputs: int64 samples on the input grid.
+        steps: the most steps; default `default_steps(program)`.
+        controller: stops samples early; only on backends that stream.
+        batch: samples simulated together.
+        record: keep every spike (N * T * neurons bytes); event counts are kept always.
+        progress: told after each batch.
+
+    Raises:
+        InputError: steps below 1, or a controller on a backend that does not stream.
+    """
+    limit = default_steps(program) if steps is None else steps
+    if limit < 1:
+        raise InputError(f"{limit} steps", where="steps", remedy="ask for at least 1")
+    if controller is not None and not backend.streams:
+        raise InputError(
+            "does not stream, so nothing can stop it early",
+            where=f"backend '{backend.name}'",
+            remedy="run the exit policy on the reference backend",
+        )
+    started = time.perf_counter()
+    parts: list[_Recorder] = []
+    for first in range(0, len(inputs), batch):
+        rows = inputs[first : first + batch]
+        parts.append(_run_batch(backend, program, rows, limit, controller, record))
+        if progress is not None:
+            progress(first + len(rows), len(inputs))
+    return _joined(backend.name, parts, time.perf_counter() - started)
+
+
+class _Recorder:
+    """What one batch did; rows that stopped keep their last logits and no spikes."""
+
+    def __init__(self, rows: int, record: bool) -> None:
+        self.running = np.arange(rows)
+        self.record, self.rows = record, rows
+        self.logits: list[Int64Array] = []
+        self.spikes: dict[str, list[Int8Array]] = {}
+        self.events: dict[str, list[Int64Array]] = {}
+        self.stop_steps = np.zeros(rows, np.int64)
+        self.settled = np.zeros(rows, np.bool_)
+
+    def add(self, step: Step) -> BoolArray:
+        """Record a step of the running rows; return which of them stayed silent."""
+        last = self.logits[-1] if self.logits else np.zeros((self.rows, *step.logits.shape[1:]))
+        logits = last.astype(np.int64)
+        logits[self.running] = step.logits
+        self.logits.append(logits)
+        quiet = np.ones(len(self.running), np.bool_)
+        for name, spikes in step.spikes.items():
+            count = np.count_nonzero(spikes.reshape(len(spikes), -1), axis=1)
+            quiet &= count == 0
+            events = np.zeros(self.rows, np.int64)
+            events[self.running] = count
+            self.events.setdefault(name, []).append(events)
+            if self.record:
+                full = np.zeros((self.rows, *spikes.shape[1:]), np.int8)
+                full[self.running] = spikes
+                self.spikes.setdefault(name, []).append(full)
+        return quiet
+
+    def drop(self, stop: BoolArray, settled: BoolArray, step: int) -> None:
+        self.stop_steps[self.running[stop]] = step
+        self.settled[self.running[settled]] = True
+        self.running = self.running[~stop]
+
+
+def _run_batch(
+    backend: Backend,
+    program: Program,
+    inputs: Int64Array,
+    limit: int,
+    controller: Controller | None,
+    record: bool,
+) -> _Recorder:
+    recorder = _Recorder(len(inputs), record)
+    exact = program.network.mode == "exact"
+    session = backend.open(program, inputs, limit)
+    try:
+        for t in range(1, limit + 1):
+            step = session.step()
+            quiet = recorder.add(step)
+            settled = quiet & (exact and t >= program.network.window)
+            stop = settled.copy()
+            if controller is not None:
+                stop |= controller.stop(step.logits, t)
+            if t == limit:
+                stop[:] = True
+            recorder.drop(stop, settled, t)
+            if not len(recorder.running):
+                break
+            if stop.any():
+                session.keep(~stop)
+    finally:
+        session.close()
+    return recorder
+
+
+def _joined(name: str, parts: list[_Recorder], seconds: float) -> Trace:
+    steps = max(len(part.logits) for part in parts)
+    layers = list(parts[0].events)
+    recorded = list(parts[0].spikes)
+
+    def silent(columns: list[Int64Array]) -> Int64Array:
+        stacked = np.stack(columns, axis=1)
+        return np.pad(stacked, ((0, 0), (0, steps - len(columns)), *((0, 0),) * (stacked.ndim - 2)))
+
+    def held(columns: list[Int64Array]) -> Int64Array:
+        stacked = np.stack(columns, axis=1)
+        return np.pad(stacked, ((0, 0), (0, steps - len(columns)), (0, 0)), mode="edge")
+
+    return Trace(
+        backend=name,
+        logits=np.concatenate([held(p.logits) for p in parts]),
+        spikes={k: np.concatenate([silent(p.spikes[k]) for p in parts]) for k in recorded},
+        events={k: np.concatenate([silent(p.events[k]) for p in parts]) for k in layers},
+        stop_steps=np.concatenate([p.stop_steps for p in parts]),
+        settled=np.concatenate([p.settled for p in parts]),
+        seconds=seconds,
+    )

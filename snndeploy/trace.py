@@ -1,0 +1,140 @@
+"""`Trace`: what a backend did, step by step, in logical steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from snndeploy.errors import SpikesDifferError
+from snndeploy.numerics import Int8Array, Int64Array
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first place where two traces differ: earliest step, then layer, sample, neuron."""
+
+    layer: str
+    step: int
+    sample: int
+    neuron: tuple[int, ...]
+    ours: int
+    theirs: int
+
+    def __str__(self) -> str:
+        return (
+            f"layer '{self.layer}', neuron {self.neuron}, step {self.step}, "
+            f"sample {self.sample}: {self.ours:+d} against {self.theirs:+d}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The record of one run over N samples and T steps.
+
+    Attributes:
+        backend: who ran it.
+        logits: int64 (N, T, classes), the readout's membrane after each step. After a sample
+            has stopped or settled its last value is repeated.
+        spikes: int8 (N, T, *shape) per layer in topological order; -1, 0 or +1. Empty if the
+            run did not record them.
+        events: int64 (N, T) per layer: spikes of either sign at each step.
+        stop_steps: int64 (N,), steps that each sample ran.
+        settled: bool (N,), whether nothing would have changed after that.
+        seconds: wall-clock time of the simulation.
+    """
+
+    backend: str
+    logits: Int64Array
+    spikes: Mapping[str, Int8Array]
+    events: Mapping[str, Int64Array]
+    stop_steps: Int64Array
+    settled: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    seconds: float
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    def __getitem__(self, rows: slice) -> Trace:
+        """The trace of some of the samples."""
+        return replace(
+            self,
+            logits=self.logits[rows],
+            spikes={k: v[rows] for k, v in self.spikes.items()},
+            events={k: v[rows] for k, v in self.events.items()},
+            stop_steps=self.stop_steps[rows],
+            settled=self.settled[rows],
+        )
+
+    @property
+    def steps(self) -> int:
+        """T, the steps of the sample that ran longest."""
+        return self.logits.shape[1]
+
+    @property
+    def predictions(self) -> Int64Array:
+        """The class with the largest logit when each sample stopped, (N,)."""
+        return self.logits[:, -1].argmax(axis=-1)
+
+    @property
+    def counts(self) -> dict[str, Int64Array]:
+        """Net spike counts (N, *shape) per recorded layer at the end of the run."""
+        return {name: s.sum(axis=1, dtype=np.int64) for name, s in self.spikes.items()}
+
+    @property
+    def total_events(self) -> int:
+        """Spikes of either sign of all layers, steps and samples."""
+        return int(sum(e.sum() for e in self.events.values()))
+
+    def accuracy(self, labels: Int64Array) -> float:
+        """The share of samples whose final prediction is right."""
+        return float((self.predictions == labels).mean())
+
+    def accuracy_by_step(self, labels: Int64Array) -> list[float]:
+        """Accuracy had every sample been read out at step 1, 2, .. T."""
+        hits = self.logits.argmax(axis=-1) == labels[:, None]
+        return [float(x) for x in hits.mean(axis=0)]
+
+    def first_divergence(self, other: Trace) -> Divergence | None:
+        """Where `other` first differs, or None. A trace that ended earlier counts as silent.
+
+        Compares the layers' spikes and, where these agree, the readout's membranes.
+        """
+        steps = max(self.steps, other.steps)
+        best: tuple[int, int] | None = None
+        found: Divergence | None = None
+        for order, name in enumerate(self.spikes):
+            a, b = _padded(self.spikes[name], steps), _padded(other.spikes[name], steps)
+            hit = _first(name, a, b)
+            if hit is not None and (best is None or (hit.step, order) < best):
+                best, found = (hit.step, order), hit
+        if found is None:
+            a, b = _held(self.logits, steps), _held(other.logits, steps)
+            found = _first("readout", a, b)
+        return found
+
+    def assert_same_spikes(self, other: Trace) -> None:
+        """Raise `SpikesDifferError`, naming the first divergence, if there is one."""
+        found = self.first_divergence(other)
+        if found is not None:
+            raise SpikesDifferError(f"{self.backend} and {other.backend} differ first at {found}")
+
+
+def _first(name: str, a: Int64Array | Int8Array, b: Int64Array | Int8Array) -> Divergence | None:
+    differs = a != b
+    if not differs.any():
+        return None
+    step = int(np.argmax(differs.any(axis=(0, *range(2, differs.ndim)))))
+    sample, *neuron = (int(i) for i in np.argwhere(differs[:, step])[0])
+    at = (sample, step, *neuron)
+    return Divergence(name, step + 1, sample, tuple(neuron), int(a[at]), int(b[at]))
+
+
+def _padded(spikes: Int8Array, steps: int) -> Int8Array:
+    extra = steps - spikes.shape[1]
+    return np.pad(spikes, ((0, 0), (0, extra), *((0, 0),) * (spikes.ndim - 2)))
+
+
+def _held(logits: Int64Array, steps: int) -> Int64Array:
+    return np.pad(logits, ((0, 0), (0, steps - logits.shape[1]), (0, 0)), mode="edge")
