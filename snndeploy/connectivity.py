@@ -26,7 +26,8 @@ def fan_out(projection: Projection, source_shape: Shape) -> Int64Array:
     back = np.ones((1, *shapes[-1]), np.int64)
     for op, shape in zip(reversed(projection.ops), reversed(shapes[:-1]), strict=True):
         back = _transpose(op, back, shape)
-    return back[0]
+    counted: Int64Array = back[0]
+    return counted
 
 
 def _transpose(op: object, back: Int64Array, shape: Shape) -> Int64Array:

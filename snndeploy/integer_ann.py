@@ -36,7 +36,7 @@ def integer_ann(network: Network, inputs: Int64Array) -> IntegerAnnResult:
         if layer.kind == "input":
             values[layer.name] = inputs * network.window
             continue
-        total = sum(linear_ops.apply_all(p.ops, values[p.source]) for p in layer.projections)
+        total = linear_ops.project(layer.projections, values)
         if isinstance(node, MaxPool2d):
             values[layer.name] = linear_ops.max_pool(total, node.kernel, node.stride, node.padding)
         elif isinstance(node, Neuron):

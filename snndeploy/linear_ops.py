@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from snndeploy.layers import Projection
 from snndeploy.network import Conv2d, Flatten, Linear, Node, Pair, Scale, SumPool2d
 from snndeploy.numerics import Int64Array
+
+
+def project(projections: Sequence[Projection], values: Mapping[str, Int64Array]) -> Int64Array:
+    """The sum over all projections into a layer, given the values (N, *shape) of its sources."""
+    first, *rest = (apply_all(p.ops, values[p.source]) for p in projections)
+    for term in rest:
+        first = first + term
+    return first
 
 
 def apply_all(ops: Sequence[Node], x: Int64Array) -> Int64Array:
@@ -23,25 +32,28 @@ def apply(op: Node, x: Int64Array) -> Int64Array:
     if isinstance(op, Flatten):
         return x.reshape(len(x), -1)
     if isinstance(op, Linear):
-        return x @ op.weight.astype(np.int64).T
+        dense: Int64Array = x @ op.weight.astype(np.int64).T
+        return dense
     if isinstance(op, Scale):
-        return x * per_channel(op.weight, x.ndim)
+        return x * per_channel(op.weight.astype(np.int64), x.ndim)
     if isinstance(op, SumPool2d):
-        return windows(x, op.kernel, op.stride, op.padding).sum(axis=(-2, -1))
+        pooled: Int64Array = windows(x, op.kernel, op.stride, op.padding).sum(axis=(-2, -1))
+        return pooled
     if isinstance(op, Conv2d):
         kernel = (op.weight.shape[2], op.weight.shape[3])
         view = windows(x, kernel, op.stride, op.padding, op.dilation)
         n, _, height, width, *_ = view.shape
         weight = op.weight.astype(np.int64).reshape(op.groups, -1, *op.weight.shape[1:])
         view = view.reshape(n, op.groups, -1, height, width, *kernel)
-        out = np.einsum("ngchwij,gocij->ngohw", view, weight)
+        out: Int64Array = np.einsum("ngchwij,gocij->ngohw", view, weight)
         return out.reshape(n, -1, height, width)
     raise TypeError(f"{type(op).__name__} is not a linear node of an integer network")
 
 
 def max_pool(counts: Int64Array, kernel: Pair, stride: Pair, padding: Pair) -> Int64Array:
     """Maximum of counts over windows. Counts are never negative, so padding with 0 is neutral."""
-    return windows(counts, kernel, stride, padding).max(axis=(-2, -1))
+    pooled: Int64Array = windows(counts, kernel, stride, padding).max(axis=(-2, -1))
+    return pooled
 
 
 def windows(

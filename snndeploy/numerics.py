@@ -100,7 +100,8 @@ def fire(
 
 def settled_count(total: Int64Array, v0: Int64Array, theta: Int64Array, levels: int) -> Int64Array:
     """The integer quantized activation: `clip(floor((total + v0) / theta), 0, levels)`."""
-    return np.clip((total + v0) // theta, 0, levels)
+    count: Int64Array = np.clip((total + v0) // theta, 0, levels)
+    return count
 
 
 def word_limits(bits: int) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -153,20 +153,25 @@ def _joined(name: str, parts: list[_Recorder], seconds: float) -> Trace:
     layers = list(parts[0].events)
     recorded = list(parts[0].spikes)
 
-    def silent(columns: list[Int64Array]) -> Int64Array:
-        stacked = np.stack(columns, axis=1)
-        return np.pad(stacked, ((0, 0), (0, steps - len(columns)), *((0, 0),) * (stacked.ndim - 2)))
-
-    def held(columns: list[Int64Array]) -> Int64Array:
-        stacked = np.stack(columns, axis=1)
-        return np.pad(stacked, ((0, 0), (0, steps - len(columns)), (0, 0)), mode="edge")
-
     return Trace(
         backend=name,
-        logits=np.concatenate([held(p.logits) for p in parts]),
-        spikes={k: np.concatenate([silent(p.spikes[k]) for p in parts]) for k in recorded},
-        events={k: np.concatenate([silent(p.events[k]) for p in parts]) for k in layers},
+        logits=np.concatenate([_held(p.logits, steps) for p in parts]),
+        spikes={k: np.concatenate([_silent(p.spikes[k], steps) for p in parts]) for k in recorded},
+        events={k: np.concatenate([_silent(p.events[k], steps) for p in parts]) for k in layers},
         stop_steps=np.concatenate([p.stop_steps for p in parts]),
         settled=np.concatenate([p.settled for p in parts]),
         seconds=seconds,
+    )
+
+
+def _silent(columns: list[Any], steps: int) -> Any:
+    """Columns (N, ...) a step as one array (N, steps, ...), padded with silence."""
+    stacked = np.stack(columns, axis=1)
+    return np.pad(stacked, ((0, 0), (0, steps - len(columns)), *((0, 0),) * (stacked.ndim - 2)))
+
+
+def _held(columns: list[Int64Array], steps: int) -> Int64Array:
+    """Like `_silent`, but the last column is repeated."""
+    return np.pad(
+        np.stack(columns, axis=1), ((0, 0), (0, steps - len(columns)), (0, 0)), mode="edge"
     )

@@ -70,12 +70,13 @@ class Trace:
     @property
     def steps(self) -> int:
         """T, the steps of the sample that ran longest."""
-        return self.logits.shape[1]
+        return int(self.logits.shape[1])
 
     @property
     def predictions(self) -> Int64Array:
         """The class with the largest logit when each sample stopped, (N,)."""
-        return self.logits[:, -1].argmax(axis=-1)
+        best: Int64Array = self.logits[:, -1].argmax(axis=-1)
+        return best
 
     @property
     def counts(self) -> dict[str, Int64Array]:
@@ -110,8 +111,7 @@ class Trace:
             if hit is not None and (best is None or (hit.step, order) < best):
                 best, found = (hit.step, order), hit
         if found is None:
-            a, b = _held(self.logits, steps), _held(other.logits, steps)
-            found = _first("readout", a, b)
+            found = _first("readout", _held(self.logits, steps), _held(other.logits, steps))
         return found
 
     def assert_same_spikes(self, other: Trace) -> None:

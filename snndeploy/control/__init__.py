@@ -1,1 +1,1 @@
-
+"""Controllers that stop an inference as soon as it is sure."""

@@ -1,1 +1,1 @@
-
+"""Counts from traces: settle steps, spikes, synaptic operations."""

@@ -1,1 +1,1 @@
-
+"""Small recipes for training quantized networks; not a framework."""

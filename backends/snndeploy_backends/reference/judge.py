@@ -40,7 +40,7 @@ class JudgeSession:
         values: dict[str, Int64Array] = {self.layers[0].name: self.inputs * int(injecting)}
         for layer in self.layers[1:]:
             name, node = layer.name, layer.node
-            current = sum(linear_ops.apply_all(p.ops, values[p.source]) for p in layer.projections)
+            current = linear_ops.project(layer.projections, values)
             if isinstance(node, Neuron | Output) and node.bias is not None and injecting:
                 share = window_share(node.bias, self.time, self.network.window)
                 current = current + linear_ops.per_channel(share, current.ndim)
