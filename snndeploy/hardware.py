@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from snndeploy.errors import ProfileError
+from snndeploy.network import Mode
 
 Grade: TypeAlias = Literal["measured", "simulated", "derived", "vendor", "assumed"]
 GRADES: tuple[Grade, ...] = ("measured", "simulated", "derived", "vendor", "assumed")
@@ -62,28 +63,35 @@ class _Priced(_Frozen):
                 yield name, value
 
 
+ALL_IN_EVENTS = ("synop", "synop_conv", "mac")
+"""What a profile of scope `all_in` may price."""
+
 _UNITS = {"Energy": "pJ", "Time": "ns", "Power": "mW"}
 
 
 class Energy(_Priced):
     """Energy an event, pJ.
 
-    `synop`: one synaptic operation for a spike of 0 or +-1 (accumulate). `mac`: one for a
-    graded input value. `update_active`, `update_inactive`: one neuron in one step, with and
-    without a spike. `spike`: emitting one. `packet`: one message to one destination core.
-    `hop`: one mesh hop of a packet. `bias`: adding the bias of one neuron. `compare`: one
-    comparison of a max-pool. `barrier`: one step's synchronisation of one core. `io_byte`: one
-    byte between host and chip. `reset`: clearing one neuron between samples. `weight_read`,
-    `activation_access`: memory traffic of an 8-bit operand in a digital accelerator.
+    `synop`: one synaptic operation for a spike of 0 or +-1 (accumulate); `synop_conv`: the same
+    in a layer of shared kernels, if its price differs. `mac`: one for a graded input value.
+    `update_active`, `update_inactive`: one compartment in one step, with and without a spike.
+    `spike`: emitting one. `packet`: one message to one destination core. `hop`: one mesh hop of
+    a packet. `chip_crossing`: a packet that leaves its chip. `bias`: one addition of a bias (or,
+    in an ANN, of a pooled value or a branch). `compare`: one value compared in a max-pool.
+    `barrier`: one step's synchronisation of one core. `io_byte`: one byte between host and chip.
+    `reset`: clearing one compartment between samples. `weight_read`, `activation_access`: memory
+    traffic of an 8-bit operand in a digital accelerator.
     """
 
     synop: Constant | None = None
+    synop_conv: Constant | None = None
     mac: Constant | None = None
     update_active: Constant | None = None
     update_inactive: Constant | None = None
     spike: Constant | None = None
     packet: Constant | None = None
     hop: Constant | None = None
+    chip_crossing: Constant | None = None
     bias: Constant | None = None
     compare: Constant | None = None
     barrier: Constant | None = None
@@ -94,15 +102,21 @@ class Energy(_Priced):
 
 
 class Time(_Priced):
-    """Time an event, ns, in the busiest core; `barrier` and `tick` are per step."""
+    """Time an event, ns, in the busiest core.
+
+    The events are those of `Energy`. `message`: taking in one packet. `barrier`: the
+    synchronisation of one step. `tick`: the shortest step that the chip allows.
+    """
 
     synop: Constant | None = None
+    synop_conv: Constant | None = None
     mac: Constant | None = None
     update_active: Constant | None = None
     update_inactive: Constant | None = None
     spike: Constant | None = None
     packet: Constant | None = None
     message: Constant | None = None
+    compare: Constant | None = None
     barrier: Constant | None = None
     tick: Constant | None = None
 
@@ -116,8 +130,15 @@ class Power(_Priced):
 
 
 class Limits(_Frozen):
-    """What one chip holds. None means that the limit is not known or not there."""
+    """What one chip holds. None means that the limit is not known or not there.
 
+    `neurons_per_core` counts compartments. `chips`: how many chips of the kind work together.
+    `cores_per_tile`, `tile_columns`: the mesh; hops are not counted without them.
+    """
+
+    chips: Count | None = None
+    cores_per_tile: Count | None = None
+    tile_columns: Count | None = None
     cores: Count | None = None
     neurons_per_core: Count | None = None
     synapse_bits_per_core: Count | None = None
@@ -131,7 +152,7 @@ class Limits(_Frozen):
 
 
 class Capability(_Frozen):
-    """What the chip's neurons can do."""
+    """What one compartment can do by itself; see `HardwareProfile.workarounds` for the rest."""
 
     signed_spikes: bool
     graded_spikes: bool
@@ -148,6 +169,7 @@ class HardwareProfile(_Frozen):
             everything else inside.
         combine: whether neuron work and message work of a core overlap in time (`max`) or take
             turns (`sum`).
+        pipelined: whether a spike reaches the next layer one step later.
     """
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
@@ -158,6 +180,7 @@ class HardwareProfile(_Frozen):
     boundary: Literal["core", "chip", "board"]
     scope: Literal["per_op", "all_in"]
     combine: Literal["max", "sum"] = "max"
+    pipelined: bool = True
     notes: str = ""
     energy: Energy
     time: Time = Time()
@@ -168,12 +191,49 @@ class HardwareProfile(_Frozen):
     @model_validator(mode="after")
     def _scope(self) -> Self:
         if self.scope == "all_in":
-            extra = [name for name, _ in self.energy.constants() if name not in ("synop", "mac")]
+            extra = [n for n, _ in self.energy.constants() if n not in ALL_IN_EVENTS]
+            extra += [f"power.{n}" for n, _ in self.power.constants()]
             if extra:
                 raise ValueError(f"scope all_in prices synaptic operations only, found {extra}")
         if self.kind == "spiking" and self.capability is None:
             raise ValueError("a spiking profile needs a capability section")
         return self
+
+    def compartments(self, mode: Mode) -> int:
+        """Compartments that one neuron takes.
+
+        One; one more that feeds back where the chip lacks soft reset or (exact mode) the count
+        cap; one more that emits the negative spikes where exact mode has to do without them.
+        """
+        can = self.capability
+        if can is None:
+            return 1
+        exact = mode == "exact"
+        return 1 + (not can.soft_reset or (exact and not can.count_cap)) + self._paired(exact)
+
+    def axons(self, mode: Mode) -> int:
+        """Axons, and copies of each synapse, of one connection: 2 where signs take channels."""
+        return 1 + self._paired(mode == "exact")
+
+    def workarounds(self, mode: Mode) -> tuple[str, ...]:
+        """What the network needs and the chip lacks, and what stands in for it."""
+        can, exact = self.capability, mode == "exact"
+        if can is None:
+            return ()
+        lacking = ["soft reset"] * (not can.soft_reset)
+        lacking += ["a count cap"] * (exact and not can.count_cap)
+        notes = []
+        if lacking:
+            notes.append(f"no {' and no '.join(lacking)}: one feedback compartment more a neuron")
+        if self._paired(exact):
+            notes.append(
+                "no signed spikes: paired channels, one compartment more a neuron, axons and "
+                "synapses twice, the second copy with the weights negated"
+            )
+        return tuple(notes)
+
+    def _paired(self, exact: bool) -> bool:
+        return exact and self.capability is not None and not self.capability.signed_spikes
 
 
 def profile_folder() -> Path:

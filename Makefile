@@ -1,0 +1,48 @@
+# Everything sets itself up: `make demo` and `make test` need Python 3.11+, git and make only.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export SNNDEPLOY_LAVA_ENV ?= $(CURDIR)/.lava
+
+.PHONY: demo test check bench docs format clean lava help
+
+help:  ## What can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
+
+demo: $(VENV)/.ready lava  ## Train, convert, certify, run on every backend, price and report
+	$(BIN)/snndeploy demo --out demo-out
+
+test: $(VENV)/.ready lava  ## Run the tests
+	$(BIN)/python -m pytest -n 2 -q
+
+check: $(VENV)/.ready  ## Lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.ready  ## Time the engines side by side on the same spikes
+	$(BIN)/python benchmarks/simulators.py
+
+docs: $(VENV)/.ready  ## Build the documentation into site/
+	@$(BIN)/python -c "import mkdocs" 2>/dev/null || $(BIN)/python -m pip install -q -e '.[docs]'
+	$(BIN)/mkdocs build --strict
+
+format: $(VENV)/.ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# A machine without a Python that Lava runs on goes on without Lava, and says so.
+lava: $(VENV)/.ready
+	-@$(BIN)/snndeploy backends install lava
+
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "snndeploy needs Python 3.11 or later; set PYTHON=python3.11"; exit 1; }
+	@echo "making $(VENV) and installing snndeploy into it (a minute or two)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .lava demo-out site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,44 @@
+"""What a program must keep to before Lava runs it: Loihi's words, or those of its profile."""
+
+from __future__ import annotations
+
+from snndeploy.network import WEIGHTED, Conv2d, Linear, Scale
+from snndeploy.numerics import check_word
+from snndeploy.program import Program
+from snndeploy.ranges import ranges
+
+STATE_BITS = 24
+WEIGHT_BITS = 8
+"""Loihi's words, used where a program has no profile or the profile does not tell."""
+
+
+def state_bits(program: Program) -> int:
+    """The signed word of a membrane."""
+    limits = program.profile.limits if program.profile else None
+    return (limits and limits.state_bits) or STATE_BITS
+
+
+def weight_bits(program: Program) -> int:
+    """The signed word of a weight."""
+    limits = program.profile.limits if program.profile else None
+    return (limits and limits.weight_bits) or WEIGHT_BITS
+
+
+def check_fits(program: Program, steps: int) -> None:
+    """Raise `DoesNotFitError` if a weight, or by range analysis a membrane, leaves its word."""
+    for node in program.network.nodes:
+        if isinstance(node, WEIGHTED):
+            assert isinstance(node, Conv2d | Linear | Scale)
+            check_word(
+                *(int(node.weight.min()), int(node.weight.max())),
+                bits=weight_bits(program),
+                where=f"weights of '{node.name}'",
+                remedy="quantize to fewer weight bits",
+            )
+    for name, bound in ranges(program.network, steps).items():
+        check_word(
+            *(min(bound.low, -bound.operand_high), max(bound.high, bound.operand_high)),
+            bits=state_bits(program),
+            where=f"membranes of layer '{name}'",
+            remedy="use fewer weight bits, fewer levels or a coarser input grid",
+        )

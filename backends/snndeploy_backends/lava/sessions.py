@@ -1,0 +1,88 @@
+"""End a process session and what it leaves behind: processes and shared memory.
+
+A session is all that a process started with `start_new_session=True` and its descendants, none
+of whom leave it here. Where /proc is absent the group is signalled all the same, but nobody
+checks what survives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+PROC = Path("/proc")
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lies, not a draft
+TERM_SECONDS = 5.0
+KILL_SECONDS = 5.0
+_POLL_SECONDS = 0.02
+
+
+class Session:
+    """The session that `leader` leads."""
+
+    def __init__(self, leader: subprocess.Popen[bytes]) -> None:
+        self.leader = leader
+        self.id = leader.pid
+        self._shared: set[Path] = set()
+
+    def members(self) -> list[int]:
+        """The processes of the session that are not zombies, as far as /proc tells."""
+        found = []
+        for entry in PROC.glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                # The command, in parentheses, may hold spaces.
+                state, _, _, session, *_ = entry.read_text().rpartition(")")[2].split()
+                if int(session) == self.id and state not in "ZX":
+                    found.append(int(entry.parent.name))
+        return found
+
+    def note_shared_memory(self) -> None:
+        """Remember the shared memory that the session holds now, to free it in the end."""
+        for pid in self.members():
+            with contextlib.suppress(OSError):
+                for line in (PROC / str(pid) / "maps").read_text().splitlines():
+                    self._note(line.split(maxsplit=5)[5:])
+                for entry in (PROC / str(pid) / "fd").iterdir():
+                    with contextlib.suppress(OSError):
+                        self._note([str(entry.readlink())])
+
+    def end(self) -> None:
+        """SIGTERM to all, SIGKILL to those who stay, then free what they held. Idempotent.
+
+        SIGTERM comes first because Python's resource tracker survives it, frees the shared
+        memory of the others and goes; SIGKILL would take the tracker along.
+        """
+        self.note_shared_memory()
+        if self._alive():
+            self._signal(signal.SIGTERM)
+            self._signal(signal.SIGCONT)  # a stopped process takes its SIGTERM only now
+            if not self._wait(TERM_SECONDS):
+                self._signal(signal.SIGKILL)
+                self._wait(KILL_SECONDS)
+        for path in self._shared:
+            path.unlink(missing_ok=True)
+        self._shared.clear()
+
+    def _note(self, paths: list[str]) -> None:
+        for path in paths:
+            if Path(path).parent == SHARED_MEMORY and Path(path).name.startswith("psm_"):
+                self._shared.add(Path(path))
+
+    def _alive(self) -> bool:
+        return self.leader.poll() is None or bool(self.members())
+
+    def _wait(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while self._alive():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+        return True
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.id, number)

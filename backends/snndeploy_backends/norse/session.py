@@ -1,0 +1,84 @@
+"""A batch on Norse: the graph module called once a step, spikes collected by hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from snndeploy.backend import Step
+from snndeploy.numerics import BoolArray, Int64Array
+from snndeploy.program import Program
+from snndeploy_backends.exact_floats import exact_dtype
+from snndeploy_backends.norse.mapping import PREFIX, to_torch
+
+
+class NorseSession:
+    """One batch, one logical step at a time.
+
+    Attributes:
+        module: the graph module that nirtorch built; its neurons are Norse `SNNCell`s.
+    """
+
+    def __init__(self, program: Program, inputs: Int64Array, steps: int, device: str) -> None:
+        self.program, self.time = program, 0
+        dtype = _dtype(program, steps)
+        self.module = to_torch(program.network, dtype, device)
+        self.inputs = torch.from_numpy(inputs).to(device=device, dtype=dtype)
+        self.state: dict[str, Any] | None = None
+        self.spikes: dict[str, Tensor] = {}
+        for layer in program.spiking:
+            cell = self.module.get_submodule(PREFIX + layer.name)
+            cell.register_forward_hook(self._collector(layer.name))
+
+    @torch.inference_mode()
+    def step(self) -> Step:
+        """Advance by one logical step."""
+        network = self.program.network
+        injecting = network.mode == "rate" or self.time < network.window
+        x = self.inputs if injecting else torch.zeros_like(self.inputs)
+        # cuDNN's fast convolutions (Winograd, FFT, TF32) round; the plain ones are exact.
+        with torch.backends.cudnn.flags(enabled=False):
+            membrane, self.state = self.module(x, self.state)
+        self.time += 1
+        spikes = {
+            layer.name: self.spikes[layer.name].to(torch.int8).cpu().numpy()
+            for layer in self.program.spiking
+        }
+        return Step(membrane.cpu().numpy().astype(np.int64), spikes)
+
+    def keep(self, rows: BoolArray) -> None:
+        """Go on with some of the samples; the others leave every state."""
+        mask = torch.from_numpy(rows).to(self.inputs.device)
+        self.inputs = self.inputs[mask]
+        self.state = _kept(self.state, mask)
+
+    def close(self) -> None:
+        """Drop the state and the last spikes."""
+        self.state, self.spikes = None, {}
+
+    def _collector(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def collect(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            self.spikes[name] = output[0]
+
+        return collect
+
+
+def _dtype(program: Program, steps: int) -> torch.dtype:
+    """The exact type; float64 if the user lets PyTorch shorten float32 products."""
+    dtype = exact_dtype(program.network, steps)
+    return dtype if torch.get_float32_matmul_precision() == "highest" else torch.float64
+
+
+def _kept(state: Any, mask: Tensor) -> Any:
+    """The rows of every tensor in nested dictionaries and named tuples."""
+    if isinstance(state, Tensor):
+        return state[mask]
+    if isinstance(state, dict):
+        return {name: _kept(value, mask) for name, value in state.items()}
+    if isinstance(state, tuple):
+        return type(state)(*(_kept(value, mask) for value in state))
+    return state

@@ -1,0 +1,143 @@
+"""Compare backends: the same network, the same data, spike for spike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from snndeploy.backend import Backend, find_backend
+from snndeploy.errors import BackendError, InputError
+from snndeploy.network import Neuron
+from snndeploy.numerics import Int64Array
+from snndeploy.program import Program
+from snndeploy.simulate import Progress, simulate
+from snndeploy.trace import Divergence, Trace
+
+
+@dataclass(frozen=True)
+class BackendResult:
+    """One backend's row of a comparison.
+
+    Attributes:
+        samples: how many it ran; 0 if it could not run.
+        accuracy: on those, or None without labels.
+        divergence: where its spikes first differ from the first backend's, or None.
+        seconds: wall-clock time of its simulation.
+        note: why it did not run, or empty.
+    """
+
+    name: str
+    versions: dict[str, str]
+    samples: int
+    accuracy: float | None
+    divergence: Divergence | None
+    seconds: float
+    note: str = ""
+
+    @property
+    def ran(self) -> bool:
+        """Whether there is anything to compare."""
+        return self.samples > 0
+
+    @property
+    def spikes_equal(self) -> bool | None:
+        """Whether every spike agrees; None if it did not run."""
+        return self.divergence is None if self.ran else None
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A threshold changed on purpose in one backend, to show that a comparison can fail."""
+
+    backend: str
+    layer: str
+    channel: int
+    delta: int
+
+    @staticmethod
+    def parse(text: str) -> Planted:
+        """From `BACKEND:LAYER:CHANNEL:DELTA`, e.g. `norse:conv1:3:+1`."""
+        match = re.fullmatch(r"(\w+):(\w+):(\d+):([+-]?\d+)", text)
+        if match is None:
+            raise InputError(
+                f"{text!r} is not BACKEND:LAYER:CHANNEL:DELTA", where="planted threshold"
+            )
+        return Planted(match[1], match[2], int(match[3]), int(match[4]))
+
+    def apply(self, program: Program) -> Program:
+        """The program with the one threshold changed."""
+        network = program.network
+        node = network.by_name.get(self.layer)
+        if not isinstance(node, Neuron) or self.channel >= len(node.threshold):
+            known = [x.name for x in program.layers if x.kind == "neurons"]
+            raise InputError(
+                f"no channel {self.channel} of a layer of neurons '{self.layer}'",
+                where="planted threshold",
+                remedy=f"layers of neurons: {', '.join(known)}",
+            )
+        threshold = node.threshold.copy()
+        threshold[self.channel] += self.delta
+        nodes = [replace(n, threshold=threshold) if n is node else n for n in network.nodes]
+        return program.with_network(network.rewrite(nodes))
+
+
+def compare(
+    program: Program,
+    inputs: Int64Array,
+    backends: Sequence[str],
+    *,
+    labels: Int64Array | None = None,
+    limits: dict[str, int] | None = None,
+    steps: int | None = None,
+    planted: Planted | None = None,
+    progress: Callable[[str], Progress] | None = None,
+) -> list[BackendResult]:
+    """Run every backend and hold it to the first one.
+
+    Args:
+        program: what to run.
+        inputs: grid integers (N, *input shape).
+        backends: names; the first is the reference and must run.
+        labels: (N,), for accuracies.
+        limits: the most samples for a backend (Lava is slow).
+        steps: as in `simulate`; later backends run as many steps as the first one needed.
+        planted: an error to find.
+        progress: makes a progress callback for a backend's name.
+    """
+    results: list[BackendResult] = []
+    reference: Trace | None = None
+    for name in backends:
+        backend = find_backend(name)
+        status = backend.status()
+        versions = dict(status.versions)
+        if status.missing:
+            if reference is None:
+                raise BackendError(status.missing, where=f"backend '{name}'")
+            results.append(BackendResult(name, versions, 0, None, None, 0.0, status.missing))
+            continue
+        rows = inputs[: (limits or {}).get(name)]
+        target = program if planted is None or planted.backend != name else planted.apply(program)
+        trace = _run(backend, target, rows, steps, progress)
+        if reference is None:
+            reference, steps = trace, trace.steps
+        count = min(len(trace), len(reference))
+        found = reference[:count].first_divergence(trace[:count])
+        accuracy = None if labels is None else trace.accuracy(labels[: len(trace)])
+        results.append(
+            BackendResult(name, versions, len(trace), accuracy, found, trace.seconds)
+        )
+    return results
+
+
+def _run(
+    backend: Backend,
+    program: Program,
+    rows: Int64Array,
+    steps: int | None,
+    progress: Callable[[str], Progress] | None,
+) -> Trace:
+    tell = None if progress is None else progress(backend.name)
+    return simulate(backend, program, np.ascontiguousarray(rows), steps=steps, progress=tell)

@@ -1,0 +1,105 @@
+"""`estimate`: what one inference of a placed spiking network costs on its chip."""
+
+from __future__ import annotations
+
+from snndeploy.cost.estimate import ZERO, Estimate, Interval
+from snndeploy.cost.latency import latency_us
+from snndeploy.cost.prices import ENVELOPE, interval, terms
+from snndeploy.errors import InputError, ProfileError
+from snndeploy.hardware import HardwareProfile
+from snndeploy.measure.events import EventCounts, count_events
+from snndeploy.measure.synapses import is_dense
+from snndeploy.program import Program
+from snndeploy.trace import Trace
+
+
+def estimate(program: Program, trace: Trace) -> Estimate:
+    """Price a trace on the chip that the program was placed on: counts, energy, latency.
+
+    Means over the samples of the trace, at batch 1, early exits as recorded. Only the events
+    inside the profile's boundary are counted: the transfer of inputs and results is not.
+
+    Raises:
+        InputError: the program has no profile.
+        ProfileError: the profile is not that of a spiking chip.
+        DataError: the trace is empty or did not record its spikes.
+    """
+    profile = program.profile
+    if profile is None:
+        raise InputError(
+            "has no hardware profile", where="program", remedy="lower the network to a profile"
+        )
+    if profile.kind != "spiking":
+        raise ProfileError(
+            "describes an accelerator for ANNs",
+            where=f"profile '{profile.name}'",
+            remedy="use estimate_ann",
+        )
+    counts = count_events(program, trace)
+    dense = frozenset(x.name for x in program.layers if is_dense(x))
+    latency, untimed = latency_us(program, trace)
+    cores = len({part.core for part in program.placement})
+    per_chip = profile.limits.cores
+    chips = -(-cores // per_chip) if per_chip else min(cores, 1)
+    return Estimate(
+        profile=profile.name,
+        title=profile.title,
+        boundary=profile.boundary,
+        kind="snn",
+        samples=counts.samples,
+        terms=terms(profile, counts.by_layer, dense),
+        static_pj=static_energy(profile, latency, chips, cores),
+        latency_us=latency,
+        steps=counts.steps,
+        cores=cores,
+        chips=chips,
+        notes=_notes(program, counts, untimed),
+    )
+
+
+def static_energy(
+    profile: HardwareProfile, latency: Interval | None, chips: int, cores: int
+) -> Interval | None:
+    """Static power times latency, pJ: (chip + host) for each chip, and each core in use.
+
+    1 mW for 1 us is 1000 pJ. None if the latency or every power is unknown; 0 on a profile of
+    scope `all_in`, whose price of a synaptic operation holds it already.
+    """
+    if profile.scope == "all_in":
+        return ZERO
+    power = profile.power
+    if latency is None or not any(power.constants()):
+        return None
+    total = ZERO
+    for constant, units in ((power.chip, chips), (power.host, chips), (power.core, cores)):
+        if constant is not None:
+            total += interval(constant).times(units)
+    return Interval(
+        total.low * latency.low * 1e3,
+        total.nominal * latency.nominal * 1e3,
+        total.high * latency.high * 1e3,
+    )
+
+
+def _notes(program: Program, counts: EventCounts, untimed: tuple[str, ...]) -> tuple[str, ...]:
+    profile = program.profile
+    assert profile is not None
+    notes = [ENVELOPE, *profile.workarounds(program.network.mode)]
+    if profile.notes:
+        notes.append(profile.notes)
+    if profile.scope == "all_in":
+        notes.append("all-in price: synaptic operations hold everything else; no other term")
+    if counts.in_flight:
+        notes.append(
+            f"{counts.in_flight:.1%} of the spikes are work in flight when samples stopped, "
+            "estimated by repeating their last step"
+        )
+    if not program.placement:
+        notes.append("no placement: one packet a projection, no hops, no latency")
+    elif profile.limits.tile_columns is None:
+        notes.append("the profile describes no mesh: hops are not counted")
+    if untimed:
+        notes.append(f"latency unknown: no time for {', '.join(untimed)}")
+    if program.placement and not untimed:
+        notes.append("latency of the busiest core of the mean sample, without contention")
+    return tuple(notes)

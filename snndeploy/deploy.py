@@ -1,0 +1,262 @@
+"""The story in verbs: load, convert, lower, run, compare, certify, calibrate, estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snndeploy import certificate, comparison, control, cost
+from snndeploy.backend import require_backend
+from snndeploy.certificate import Certificate
+from snndeploy.comparison import BackendResult, Planted
+from snndeploy.control import ExitPolicy
+from snndeploy.cost import Estimate
+from snndeploy.errors import DataError, FileFormatError, InputError
+from snndeploy.hardware import HardwareProfile
+from snndeploy.network import Mode, Network
+from snndeploy.nir_file import load as load_nir
+from snndeploy.numerics import Int64Array, to_grid
+from snndeploy.passes import FoldBatchNorm, PoolAfterActivation, Quantize, SetInputGrid, place
+from snndeploy.program import Program
+from snndeploy.samples import array_hash
+from snndeploy.simulate import Progress, simulate
+from snndeploy.trace import Trace
+
+if TYPE_CHECKING:
+    import torch
+
+SUFFIXES = {
+    ".pt2": "a PyTorch export (torch.export.save)",
+    ".nir": "a spiking network that snndeploy wrote",
+}
+
+
+def load(path: str | Path) -> Network:
+    """Read a model: a quantized PyTorch export (`.pt2`) or a converted network (`.nir`).
+
+    Raises:
+        FileFormatError: unknown suffix; missing, malformed or hostile file.
+        UnsupportedModelError: parts that cannot become spiking, all of them at once.
+    """
+    path = Path(path)
+    if path.suffix == ".nir":
+        return load_nir(path)
+    if path.suffix == ".pt2":
+        from snndeploy.frontends.pt2_file import load_pt2  # noqa: PLC0415  (torch is slow to load)
+
+        return load_pt2(path)
+    known = "; ".join(f"{suffix}: {what}" for suffix, what in SUFFIXES.items())
+    raise FileFormatError(
+        f"files ending in '{path.suffix}' are not read", where=str(path), remedy=known
+    )
+
+
+def from_torch(module: torch.nn.Module, example: torch.Tensor, name: str = "model") -> Network:
+    """Read a PyTorch module with QCFS activations; `example` is (N, *shape) float32."""
+    from snndeploy.frontends.torch_export import from_torch as read  # noqa: PLC0415
+
+    return read(module, example, name)
+
+
+def convert(
+    network: Network,
+    calibration: NDArray[Any] | None = None,
+    *,
+    weight_bits: int = 8,
+    mode: Mode = "exact",
+) -> Network:
+    """Turn a float quantized network into an integer spiking network.
+
+    Args:
+        network: from `load` or `from_torch`.
+        calibration: samples (N, *shape) in the model's units; needed only if the model does not
+            state its input grid (`QuantizedInput`).
+        weight_bits: of the signed weights, 2 to 16.
+        mode: `exact` settles to the quantized ANN's integers; `rate` is plain rate coding.
+
+    Raises:
+        InputError: the network is already integer, or weight_bits is out of range.
+        DataError: calibration data of another shape, or with NaN or infinity.
+        UnsupportedModelError: a structure that cannot become spiking.
+    """
+    if network.is_integer:
+        raise InputError("is already a spiking network", where=f"network '{network.name}'")
+    if not 2 <= weight_bits <= 16:
+        raise InputError(f"{weight_bits}, expected 2 to 16", where="weight bits")
+    if network.input.grid is None and calibration is not None:
+        _check_shape(network, calibration, "calibration data")
+        if not np.isfinite(calibration).all():
+            raise DataError("holds NaN or infinity", where="calibration data")
+        grid = SetInputGrid.covering(float(calibration.min()), float(calibration.max()))
+        network = grid(network)
+    for rewrite in (
+        FoldBatchNorm(),
+        PoolAfterActivation(),
+        Quantize(weight_bits=weight_bits, mode=mode),
+    ):
+        network = rewrite(network)
+    return network
+
+
+def lower(network: Network, profile: HardwareProfile | None = None) -> Program:
+    """Place a spiking network on a chip and check it against its limits; or on none.
+
+    Raises:
+        InputError: the network is not integer yet.
+        DoesNotFitError: lists every limit that it exceeds.
+    """
+    if not network.is_integer:
+        raise InputError(
+            "is not a spiking network yet", where=f"network '{network.name}'", remedy="convert it"
+        )
+    return Program(network) if profile is None else place(network, profile)
+
+
+def grid_inputs(network: Network, x: NDArray[Any]) -> Int64Array:
+    """Samples (N, *shape) as integers on the network's input grid. Raises `DataError`."""
+    _check_shape(network, x, "data")
+    grid = network.input.grid
+    assert grid is not None
+    return to_grid(x, grid.scale, grid.low, grid.high, "data")
+
+
+def run(
+    program: Program,
+    x: NDArray[Any],
+    *,
+    backend: str = "reference",
+    steps: int | None = None,
+    exit_policy: ExitPolicy | None = None,
+    batch: int = 256,
+    record: bool = True,
+    progress: Progress | None = None,
+) -> Trace:
+    """Simulate samples and return the trace.
+
+    Args:
+        program: from `lower`.
+        x: (N, *shape), floats in the model's units or integers on the input grid.
+        backend: a name from `snndeploy backends`.
+        steps: the most steps; default: until settled (exact mode) or the window (rate mode).
+        exit_policy: stops each sample as soon as it is sure.
+        batch: samples simulated together.
+        record: keep every spike.
+        progress: told (samples done, samples in all).
+
+    Raises:
+        DataError: wrong shape, NaN, or values outside the input grid.
+        BackendMissingError: the backend, or a package of it, is not installed.
+    """
+    inputs = grid_inputs(program.network, x)
+    controller = None if exit_policy is None else exit_policy.controller(program.network)
+    return simulate(
+        require_backend(backend),
+        program,
+        inputs,
+        steps=steps,
+        controller=controller,
+        batch=batch,
+        record=record,
+        progress=progress,
+    )
+
+
+def compare(
+    program: Program,
+    x: NDArray[Any],
+    backends: Sequence[str] = ("reference", "norse", "lava"),
+    *,
+    labels: Int64Array | None = None,
+    limits: dict[str, int] | None = None,
+    steps: int | None = None,
+    planted: Planted | None = None,
+    progress: Callable[[str], Progress] | None = None,
+) -> list[BackendResult]:
+    """Run several backends on the same samples; see `snndeploy.comparison.compare`."""
+    return comparison.compare(
+        program,
+        grid_inputs(program.network, x),
+        backends,
+        labels=labels,
+        limits=limits,
+        steps=steps,
+        planted=planted,
+        progress=progress,
+    )
+
+
+def certify(
+    program: Program,
+    x: NDArray[Any],
+    *,
+    backend: str = "reference",
+    progress: Progress | None = None,
+) -> Certificate:
+    """Prove and check that the spiking network is the integer quantized ANN.
+
+    Raises:
+        CertificateRefusedError: a premise fails, or a neuron differs.
+    """
+    inputs = grid_inputs(program.network, x)
+    return certificate.certify(program, inputs, require_backend(backend), progress)
+
+
+def calibrate_exit(
+    program: Program,
+    held_out: NDArray[Any],
+    labels: Int64Array,
+    *,
+    max_accuracy_drop: float = 0.0,
+    temperature: float = 1.0,
+    progress: Progress | None = None,
+) -> ExitPolicy:
+    """Find the Dynamic Confidence threshold on held-out data, never on test data.
+
+    Args:
+        program: from `lower`.
+        held_out: (N, *shape); labels: (N,).
+        labels: the right classes.
+        max_accuracy_drop: how far held-out accuracy may fall below the settled network's.
+        temperature: divides the logits before the softmax.
+        progress: told (samples done, samples in all).
+    """
+    if not 0 <= max_accuracy_drop <= 1:
+        raise InputError(f"{max_accuracy_drop}, expected 0 to 1", where="max accuracy drop")
+    if temperature <= 0:
+        raise InputError(f"{temperature}, expected above 0", where="temperature")
+    trace = run(program, held_out, record=False, progress=progress)
+    check_labels(labels, trace)
+    return control.calibrate(
+        program.network, trace, labels, array_hash(held_out), max_accuracy_drop, temperature
+    )
+
+
+def check_labels(labels: Int64Array, trace: Trace) -> None:
+    """Raise `DataError` if a label is not one of the network's classes."""
+    classes = trace.logits.shape[-1]
+    if len(labels) != len(trace) or labels.min() < 0 or labels.max() >= classes:
+        raise DataError(
+            f"{len(labels)} labels from {labels.min()} to {labels.max()} for {len(trace)} samples "
+            f"of {classes} classes",
+            where="labels",
+        )
+
+
+def estimate(program: Program, trace: Trace) -> Estimate:
+    """Mean energy and latency of one inference on the program's profile."""
+    return cost.estimate(program, trace)
+
+
+def _check_shape(network: Network, x: NDArray[Any], where: str) -> None:
+    expected = network.input.shape
+    if x.ndim != len(expected) + 1 or x.shape[1:] != expected or len(x) == 0:
+        raise DataError(
+            f"samples of shape {x.shape[1:]} ({len(x) if x.ndim else 0} of them), the network "
+            f"'{network.name}' takes {expected}",
+            where=where,
+            remedy=f"give an array of shape (N, {', '.join(map(str, expected))})",
+        )

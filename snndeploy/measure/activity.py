@@ -1,0 +1,88 @@
+"""Spikes of a trace, summed over its samples, in the steps of the chip that would run it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from snndeploy.errors import DataError
+from snndeploy.numerics import Int64Array
+from snndeploy.program import Program
+from snndeploy.trace import Trace
+
+
+@dataclass(frozen=True, eq=False)
+class Activity:
+    """Spikes per neuron and step, summed over N samples.
+
+    Attributes:
+        samples: N.
+        depth: physical steps from input to readout; 1 on a chip that is not pipelined.
+        events: int64 (T + depth - 1, *shape) per spiking layer, in the layer's logical steps;
+            spikes of either sign. Steps after a sample has stopped hold the work that was still
+            in flight.
+        in_flight: how many of all events are such work.
+        running: int64 (T + depth - 1,), samples that run at each physical step.
+        injected: steps in which bias and input were injected, summed over the samples.
+    """
+
+    samples: int
+    depth: int
+    events: dict[str, Int64Array]
+    in_flight: int
+    running: Int64Array
+    injected: int
+
+    @property
+    def steps(self) -> int:
+        """Physical steps summed over the samples."""
+        return int(self.running.sum())
+
+
+def activity(program: Program, trace: Trace) -> Activity:
+    """Sum a trace over its samples.
+
+    On a pipelined chip the readout runs `depth - 1` steps late. A sample that stopped before it
+    had settled has kept the layers above the readout busy meanwhile: their last recorded step
+    is repeated, an estimate of work that the trace does not hold.
+
+    Raises:
+        DataError: the trace is empty or did not record its spikes.
+    """
+    require_spikes(program, trace)
+    pipelined = program.profile is not None and program.profile.pipelined
+    depth = program.depth if pipelined else 1
+    events: dict[str, Int64Array] = {}
+    in_flight = 0
+    for layer in program.spiking:
+        spikes = trace.spikes[layer.name]
+        summed = np.abs(spikes).sum(axis=0, dtype=np.int64)
+        late = max(depth - layer.depth, 0)
+        extra = np.zeros((depth - 1, *summed.shape[1:]), np.int64)
+        summed = np.concatenate([summed, extra])
+        for stop in np.unique(trace.stop_steps[~trace.settled]):
+            rows = ~trace.settled & (trace.stop_steps == stop)
+            last = np.abs(spikes[rows, stop - 1]).sum(axis=0, dtype=np.int64)
+            summed[stop : stop + late] += last
+            in_flight += int(last.sum()) * late
+        events[layer.name] = summed
+    physical = trace.stop_steps + depth - 1
+    running = (physical[:, None] > np.arange(trace.steps + depth - 1)).sum(axis=0)
+    injected = trace.stop_steps
+    if program.network.mode == "exact":
+        injected = np.minimum(injected, program.network.window)
+    return Activity(len(trace), depth, events, in_flight, running, int(injected.sum()))
+
+
+def require_spikes(program: Program, trace: Trace) -> None:
+    """Raise `DataError` unless the trace has samples and the spikes of every spiking layer."""
+    if not len(trace):
+        raise DataError("holds no samples", where="trace", remedy="run at least one sample")
+    missing = [x.name for x in program.spiking if x.name not in trace.spikes]
+    if missing:
+        raise DataError(
+            f"holds no spikes of {', '.join(missing)}",
+            where=f"trace of backend '{trace.backend}'",
+            remedy="run this program again with record=True",
+        )

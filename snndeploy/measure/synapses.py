@@ -1,0 +1,119 @@
+"""Synapses seen from their targets: what arrives at each neuron, and from whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snndeploy import linear_ops
+from snndeploy.layers import Layer, Projection
+from snndeploy.network import Conv2d, Linear, MaxPool2d, Network, Node, Pair, Shape, SumPool2d
+from snndeploy.numerics import BoolArray, Int64Array
+
+
+def arrivals(projection: Projection, events: Int64Array) -> Int64Array:
+    """Synaptic operations at each target neuron, for events (T, *source shape): (T, *shape).
+
+    The projection with all weights one, in which all channels of a group are alike.
+    """
+    x = events
+    for op in projection.ops:
+        if isinstance(op, Linear):
+            x = np.repeat(x.sum(axis=1, keepdims=True), len(op.weight), axis=1)
+        elif isinstance(op, Conv2d):
+            grouped = x.reshape(len(x), op.groups, -1, *x.shape[2:]).sum(axis=2)
+            kernel = (op.weight.shape[2], op.weight.shape[3])
+            seen = linear_ops.windows(grouped, kernel, op.stride, op.padding, op.dilation)
+            x = np.repeat(seen.sum(axis=(-2, -1)), len(op.weight) // op.groups, axis=1)
+        elif isinstance(op, SumPool2d):
+            x = linear_ops.apply(op, x)
+        else:
+            x = x.reshape(len(x), *op.output_shape([x.shape[1:]]))
+    return x
+
+
+def presynaptic(layer: Layer, source_shape: Shape, source: str, targets: BoolArray) -> BoolArray:
+    """Which neurons of `source` drive any of the masked `targets` (*layer.shape).
+
+    The union over all projections from that source; a max-pool is driven by what it pools.
+    """
+    found = np.zeros(source_shape, np.bool_)
+    for projection in layer.projections:
+        if projection.source == source:
+            ops = projection.ops
+            if isinstance(layer.node, MaxPool2d):
+                ops = (layer.node,)
+            found |= _back(ops, source_shape, targets)
+    return found
+
+
+def pooled_values(layer: Layer, source_shape: Shape) -> int:
+    """How many values a max-pool compares in one step, padding left out."""
+    node = layer.node
+    assert isinstance(node, MaxPool2d)
+    ones = np.ones((1, *source_shape), np.int64)
+    return int(linear_ops.windows(ones, node.kernel, node.stride, node.padding).sum())
+
+
+def synapse_words(projection: Projection, source: Shape, targets: BoolArray) -> int:
+    """Weights that a core must hold for the masked `targets` of one projection.
+
+    A kernel is shared by the neurons of a channel and held once; dense weights are held in full.
+    A sum pool is merged into the weights behind it.
+    """
+    channels = int(targets.reshape(len(targets), -1).any(axis=1).sum())
+    weighted = projection.weighted
+    if isinstance(weighted, Linear):
+        return channels * int(np.prod(source))
+    words = channels
+    if isinstance(weighted, Conv2d):
+        words *= int(np.prod(weighted.weight.shape[1:]))
+    for op in projection.ops:
+        if isinstance(op, SumPool2d):
+            words *= op.kernel[0] * op.kernel[1]
+    return words
+
+
+def is_dense(layer: Layer) -> bool:
+    """Whether any synapses of the layer are dense rather than shared kernels."""
+    return any(isinstance(p.weighted, Linear) for p in layer.projections)
+
+
+def source_shapes(network: Network, layer: Layer) -> dict[str, Shape]:
+    """The shapes of the layers that feed a layer, by name."""
+    return {p.source: network.shapes[p.source] for p in layer.projections}
+
+
+def _back(ops: tuple[Node, ...], source_shape: Shape, targets: BoolArray) -> BoolArray:
+    shapes = [source_shape]
+    for op in ops:
+        shapes.append(op.output_shape([shapes[-1]]))
+    mask = targets
+    for op, shape in zip(reversed(ops), reversed(shapes[:-1]), strict=True):
+        if isinstance(op, Linear):
+            mask = np.full(shape, mask.any())
+        elif isinstance(op, Conv2d):
+            grouped = mask.reshape(op.groups, -1, *mask.shape[1:]).any(axis=1)
+            grouped = np.repeat(grouped, shape[0] // op.groups, axis=0)
+            kernel = (op.weight.shape[2], op.weight.shape[3])
+            mask = _spread(grouped, shape, kernel, op.stride, op.padding, op.dilation)
+        elif isinstance(op, SumPool2d | MaxPool2d):
+            mask = _spread(mask, shape, op.kernel, op.stride, op.padding, (1, 1))
+        else:
+            mask = mask.reshape(shape)
+    return mask
+
+
+def _spread(
+    mask: NDArray[Any], shape: Shape, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> BoolArray:
+    """Positions (C, H, W) under any window whose output is masked (C, H_out, W_out)."""
+    height, width = shape[1], shape[2]
+    padded = np.zeros((shape[0], height + 2 * padding[0], width + 2 * padding[1]), np.bool_)
+    rows, columns = mask.shape[1] * stride[0], mask.shape[2] * stride[1]
+    for i in range(0, kernel[0] * dilation[0], dilation[0]):
+        for j in range(0, kernel[1] * dilation[1], dilation[1]):
+            padded[:, i : i + rows : stride[0], j : j + columns : stride[1]] |= mask
+    return padded[:, padding[0] : padding[0] + height, padding[1] : padding[1] + width]

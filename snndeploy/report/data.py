@@ -1,0 +1,177 @@
+"""`ReportData`: everything that a report can show; only the program and its trace are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from snndeploy.cost.estimate import Estimate
+from snndeploy.numerics import Int64Array
+from snndeploy.program import Program
+from snndeploy.report import units
+from snndeploy.trace import Trace
+
+Verdict: TypeAlias = Literal["good", "bad", "open", ""]
+
+
+@dataclass(frozen=True)
+class BackendRow:
+    """What one backend did with the samples.
+
+    Attributes:
+        spikes_equal: whether its spikes are those of the reference; None if not compared.
+        seconds: wall-clock time of the simulation.
+        note: what the reader must know, such as the reason of a difference.
+    """
+
+    name: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+    samples: int = 0
+    accuracy: float | None = None
+    spikes_equal: bool | None = None
+    seconds: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ExitSummary:
+    """How an exit policy fared on samples that it was not calibrated on.
+
+    Attributes:
+        policy: the policy's spelling.
+        stop_steps: int64 (N,), the step at which each sample stopped.
+        accuracy: with the policy; `settled_accuracy` had every sample run to the end.
+        mean_steps: mean of `stop_steps`.
+        spike_ratio: spikes with the policy over spikes without it.
+        held_out_samples: how many samples these figures rest on.
+    """
+
+    policy: str
+    stop_steps: Int64Array
+    accuracy: float
+    settled_accuracy: float
+    mean_steps: float
+    spike_ratio: float
+    held_out_samples: int
+
+
+class Headline(NamedTuple):
+    """One tile at the top of the page."""
+
+    label: str
+    value: str
+    hint: str
+    verdict: Verdict = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ReportData:
+    """The parts of a report. Whatever is left out is left out of the page.
+
+    Attributes:
+        program: what was run.
+        trace: of the reference engine; with spikes recorded, the page shows them.
+        title: of the page; default is the network's name.
+        labels: int64 (N,), the right classes of the trace's samples.
+        accuracies: shares of one by name: `float ANN`, `integer quantized ANN`,
+            `spiking, settled`, in the order in which they are shown.
+        settle_steps: int64 (N,), after which step each sample stayed silent.
+        exact: whether the spiking network ended in the quantized ANN's integers.
+        certificate_lines: plain sentences on why, or why not.
+        backends: one row for each backend that ran the samples.
+        exit: the exit policy's figures.
+        estimate: energy and latency on a chip; `baselines` are what it is held against.
+        provenance: further (label, value) rows, such as the data set's hash.
+    """
+
+    program: Program
+    trace: Trace
+    title: str = ""
+    labels: Int64Array | None = None
+    accuracies: Mapping[str, float] = field(default_factory=dict)
+    settle_steps: Int64Array | None = None
+    exact: bool | None = None
+    certificate_lines: tuple[str, ...] = ()
+    backends: tuple[BackendRow, ...] = ()
+    exit: ExitSummary | None = None
+    estimate: Estimate | None = None
+    baselines: tuple[Estimate, ...] = ()
+    provenance: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def heading(self) -> str:
+        """The title, or the network's name."""
+        return self.title or self.program.network.name
+
+    @property
+    def backends_agree(self) -> bool | None:
+        """Whether every backend that was compared had the reference's spikes."""
+        compared = [row.spikes_equal for row in self.backends if row.spikes_equal is not None]
+        return all(compared) if compared else None
+
+    @property
+    def summary(self) -> tuple[Headline, ...]:
+        """The tiles at the top."""
+        tiles = (
+            self._accuracy_tile(),
+            self._exact_tile(),
+            self._steps_tile(),
+            self._energy_tile(),
+            self._backends_tile(),
+        )
+        return tuple(tile for tile in tiles if tile is not None)
+
+    def _accuracy_tile(self) -> Headline | None:
+        known = dict(self.accuracies)
+        if not known and self.labels is not None:
+            known = {"spiking": self.trace.accuracy(self.labels)}
+        if not known:
+            return None
+        *others, (name, value) = known.items()
+        hint = [f"{name}", *(f"{units.percent(v, 2)} {n}" for n, v in reversed(others))]
+        return Headline("Accuracy", units.percent(value, 2), "\n".join(hint))
+
+    def _exact_tile(self) -> Headline:
+        label = "Exactness"
+        if self.exact is None:
+            return Headline(label, "Not checked", "no certificate was asked for", "open")
+        if self.exact:
+            return Headline(
+                label, "Exact", "the quantized ANN's integers, neuron by neuron", "good"
+            )
+        return Headline(label, "Not exact", "see the reasons below", "bad")
+
+    def _steps_tile(self) -> Headline:
+        if self.exit is not None:
+            steps, name = self.exit.stop_steps, "with early exit"
+        else:
+            steps, name = self.trace.stop_steps, "until every sample stopped"
+        middle, late = np.percentile(steps, [50, 95])
+        hint = f"{name}\np50 {units.count(middle)}, p95 {units.count(late)}"
+        mean = self.exit.mean_steps if self.exit is not None else float(steps.mean())
+        return Headline("Mean steps", units.count(mean), hint)
+
+    def _energy_tile(self) -> Headline | None:
+        found = self.estimate
+        if found is None:
+            return None
+        label = "Energy an inference"
+        if found.unpriced:
+            return Headline(label, "No total", f"no price for {', '.join(found.unpriced)}", "open")
+        known = found.energy_pj or found.dynamic_pj
+        name = "static included" if found.energy_pj is not None else "dynamic only"
+        grade = f"weakest constant: {found.grade or 'none'}"
+        hint = f"{units.energy_range(known)}\n{name}; {grade}"
+        return Headline(label, units.energy(known), hint)
+
+    def _backends_tile(self) -> Headline | None:
+        if self.backends_agree is None:
+            return None
+        names = [row.name for row in self.backends if row.spikes_equal is not None]
+        if self.backends_agree:
+            return Headline("Backends", "Agree", f"same spikes: {', '.join(names)}", "good")
+        wrong = [row.name for row in self.backends if row.spikes_equal is False]
+        return Headline("Backends", "Differ", f"other spikes: {', '.join(wrong)}", "bad")

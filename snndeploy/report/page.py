@@ -1,0 +1,101 @@
+"""The page: the template filled in, and the file written in one piece."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from snndeploy.report import charts, energy, energy_charts, tables, units
+from snndeploy.report.data import ReportData
+
+
+def render(data: ReportData) -> str:
+    """The report as one self-contained HTML page: no scripts, nothing fetched."""
+    environment = Environment(
+        loader=PackageLoader("snndeploy.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": units.count,
+        "percent": units.percent,
+        "energy": units.energy,
+        "energy_range": units.energy_range,
+    }
+    return environment.get_template("report.html.j2").render(
+        data=data,
+        network=data.program.network,
+        layers=tables.layer_table(data),
+        backends=tables.backend_table(data.backends),
+        confusion=tables.confusion(data),
+        provenance=tables.provenance(data),
+        accuracy=charts.accuracy(data),
+        settle=_settle(data),
+        stops=_stops(data),
+        panels=charts.layer_panels(data),
+        neurons=charts.neuron_histogram(data),
+        raster=charts.raster(data),
+        signed=bool(data.trace.spikes),
+        energy=_energy(data),
+    )
+
+
+def save(data: ReportData, path: str | Path) -> Path:
+    """Write the report; a file that was there before stays whole until the new one is."""
+    target = Path(path)
+    page = render(data)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(page)
+        temporary.chmod(0o644)
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return target
+
+
+def _settle(data: ReportData) -> charts.Chart | None:
+    if data.settle_steps is None:
+        return None
+    steps = data.settle_steps
+    caption = (
+        f"Steps after which a sample stays silent: mean {units.count(float(steps.mean()))}, "
+        f"latest {int(steps.max())}. The bound that holds for every input is "
+        f"{data.program.settle_bound}."
+    )
+    return charts.histogram("settle", steps, "Steps until a sample settles", caption)
+
+
+def _stops(data: ReportData) -> charts.Chart | None:
+    if data.exit is None:
+        return None
+    title = "Steps at which samples stop early"
+    return charts.histogram("stops", data.exit.stop_steps, title)
+
+
+def _energy(data: ReportData) -> dict[str, object] | None:
+    found = data.estimate
+    if found is None:
+        return None
+    return {
+        "estimate": found,
+        "terms": energy.term_table(found),
+        "layer_terms": energy.layer_term_table(found),
+        "totals": energy.totals_table((found, *data.baselines)),
+        "sources": energy.sources(found),
+        "facts": energy.facts(found),
+        "comparisons": energy.comparisons(found, data.baselines),
+        "break_even": energy.break_even(found, data.baselines),
+        "by_layer": energy_charts.by_layer(found, data.baselines),
+        "against": energy_charts.against(found, data.baselines),
+        "notes": (*found.notes, *(f"{b.title}: {n}" for b in data.baselines for n in b.notes)),
+    }

@@ -1,0 +1,85 @@
+"""Numbers for readers: engineering prefixes, thousands, percentages and intervals."""
+
+from __future__ import annotations
+
+from math import floor, isfinite, log10
+
+from snndeploy.cost.estimate import Interval
+
+_PREFIXES = {
+    -18: "a", -15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T",
+}  # fmt: skip
+
+PJ = 1e-12
+US = 1e-6
+NONE = "\N{EN DASH}"
+"""What a table shows where there is no figure."""
+
+
+def engineering(value: float, unit: str) -> str:
+    """Three significant digits with a metric prefix: `12.3 nJ`."""
+    number, prefix = _split(value)
+    return f"{number} {prefix}{unit}"
+
+
+def energy(picojoules: Interval | None) -> str:
+    """The nominal energy, or a dash."""
+    return NONE if picojoules is None else engineering(picojoules.nominal * PJ, "J")
+
+
+def energy_range(picojoules: Interval | None) -> str:
+    """The energy's interval, or a dash."""
+    return span(picojoules, PJ, "J")
+
+
+def span(interval: Interval | None, factor: float, unit: str) -> str:
+    """`0.8 to 2.1 µJ`; the unit is written twice only where the prefixes differ."""
+    if interval is None:
+        return NONE
+    low, low_prefix = _split(interval.low * factor)
+    high, high_prefix = _split(interval.high * factor)
+    if low_prefix == high_prefix or float(low) == 0.0:
+        return f"{low} to {high} {high_prefix}{unit}"
+    return f"{low} {low_prefix}{unit} to {high} {high_prefix}{unit}"
+
+
+def count(value: float) -> str:
+    """Events or steps: `1,234`, `12.3`, `0.05`; whole numbers stay whole."""
+    if not isfinite(value):
+        return str(value)
+    if float(value).is_integer() or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if abs(value) >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if abs(value) >= 0.01 else f"{value:.2g}"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share of one as a percentage."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def seconds(value: float | None) -> str:
+    """Wall-clock time, or a dash."""
+    return NONE if value is None else engineering(value, "s")
+
+
+def shorten(text: str, limit: int = 22) -> str:
+    """The text, its middle cut out where it is longer than `limit`."""
+    if len(text) <= limit:
+        return text
+    head = (limit - 1) // 2
+    return f"{text[:head]}…{text[-(limit - 1 - head) :]}"
+
+
+def _split(value: float) -> tuple[str, str]:
+    if value == 0 or not isfinite(value):
+        return f"{value:.0f}", ""
+    exponent = 3 * floor(log10(abs(value)) / 3)
+    if float(f"{abs(value) / 10.0**exponent:.3g}") >= 1000:
+        exponent += 3
+    exponent = min(max(exponent, min(_PREFIXES)), max(_PREFIXES))
+    scaled = value / 10.0**exponent
+    rounded = float(f"{abs(scaled):.3g}")
+    digits = min(max(0, 2 - floor(log10(rounded))), 3)
+    return f"{scaled:.{digits}f}", _PREFIXES[exponent]

@@ -1,0 +1,375 @@
+"""Each command's result, as a table for a reader or as JSON for a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from snndeploy import console
+from snndeploy.backend import find_backend
+from snndeploy.certificate import Certificate
+from snndeploy.comparison import BackendResult
+from snndeploy.control import ExitPolicy
+from snndeploy.cost import Estimate
+from snndeploy.cost.estimate import Interval
+from snndeploy.errors import BackendMissingError
+from snndeploy.files import replacing
+from snndeploy.hardware import HardwareProfile
+from snndeploy.measure import settle_steps
+from snndeploy.network import Activation, Input, Network, Neuron
+from snndeploy.numerics import Int64Array
+from snndeploy.program import Program
+from snndeploy.ranges import ranges
+from snndeploy.trace import Trace
+
+
+def show_model(network: Network, json: bool) -> None:
+    """A float network, and what each node becomes."""
+    rows = [
+        {
+            "name": node.name,
+            "kind": type(node).__name__,
+            "shape": list(network.shapes[node.name]),
+            "becomes": _becomes(node),
+        }
+        for node in network.nodes
+    ]
+    if json:
+        console.as_json({"name": network.name, "integer": False, "nodes": rows})
+        return
+    console.say(f"{network.name}: a quantized ANN, not converted yet\n")
+    console.table(
+        ["node", "kind", ">shape", "becomes"],
+        [(r["name"], r["kind"], _shape(network.shapes[str(r["name"])]), r["becomes"]) for r in rows],
+    )
+
+
+def _becomes(node: object) -> str:
+    if isinstance(node, Activation):
+        return f"neurons, {node.levels} levels"
+    if isinstance(node, Input):
+        grid = node.grid
+        return "a grid from calibration data" if grid is None else f"{grid.low} to {grid.high}"
+    return {
+        "BatchNorm": "folded into the weights before it",
+        "MaxPool2d": "max-pool on spike counts",
+        "AvgPool2d": "sum; its divisor goes into the next weights",
+        "Conv2d": "integer synapses",
+        "Linear": "integer synapses",
+        "Add": "currents into one membrane",
+        "Output": "readout: integrates, never fires",
+    }.get(type(node).__name__, "")
+
+
+def show_network(program: Program, json: bool) -> None:
+    """An integer network: layers, thresholds, the bits that each membrane needs."""
+    network, bounds = program.network, ranges(program.network)
+    rows = []
+    for layer in program.layers:
+        theta = layer.node.threshold if isinstance(layer.node, Neuron) else None
+        bound = bounds.get(layer.name)
+        rows.append(
+            {
+                "name": layer.name,
+                "kind": layer.kind,
+                "shape": list(layer.shape),
+                "neurons": layer.neurons,
+                "threshold": None if theta is None else [int(theta.min()), int(theta.max())],
+                "state_bits": None if bound is None else bound.magnitude.bit_length() + 1,
+                "cores": len({c.core for c in program.placement if c.layer == layer.name}),
+            }
+        )
+    head = {
+        "name": network.name,
+        "integer": True,
+        "hash": network.hash,
+        "mode": network.mode,
+        "window": network.window,
+        "depth": program.depth,
+        "settle_bound": program.settle_bound if network.mode == "exact" else None,
+        "profile": None if program.profile is None else program.profile.name,
+        "history": list(network.history),
+    }
+    if json:
+        console.as_json({**head, "layers": rows})
+        return
+    console.say(
+        f"{network.name}: spiking, {network.mode} mode, window {network.window} steps, "
+        f"{program.depth} layers deep"
+    )
+    if network.mode == "exact":
+        console.say(f"settles to the quantized ANN after at most {program.settle_bound} steps")
+    console.say(f"hash {network.hash[:16]}\n")
+    console.table(
+        ["layer", "kind", ">shape", ">neurons", ">threshold", ">state bits", ">cores"],
+        [
+            (
+                row["name"],
+                row["kind"],
+                _shape(row["shape"]),
+                f"{row['neurons']:,}",
+                "" if row["threshold"] is None else "{}..{}".format(*row["threshold"]),
+                row["state_bits"] or "",
+                row["cores"] or "",
+            )
+            for row in rows
+        ],
+    )
+
+
+def show_trace(program: Program, trace: Trace, labels: Int64Array | None, json: bool) -> None:
+    """What a run did."""
+    exact = program.network.mode == "exact"
+    settle = settle_steps(trace, program.network.window)
+    neurons = sum(layer.neurons for layer in program.spiking)
+    result = {
+        "backend": trace.backend,
+        "samples": len(trace),
+        "accuracy": None if labels is None else trace.accuracy(labels),
+        "steps": {"mean": float(trace.stop_steps.mean()), "max": int(trace.stop_steps.max())},
+        "settled": int(trace.settled.sum()) if exact else None,
+        "settle_steps": {"mean": float(settle.mean()), "max": int(settle.max())} if exact else None,
+        "spikes_per_sample": trace.total_events / len(trace),
+        "spikes_per_neuron": trace.total_events / len(trace) / neurons,
+        "seconds": trace.seconds,
+    }
+    if json:
+        console.as_json({**result, "predictions": trace.predictions.tolist()})
+        return
+    steps = f"{trace.stop_steps.mean():.2f} on average, at most {trace.stop_steps.max()}"
+    rows = [("backend", trace.backend), ("samples", f"{len(trace):,}")]
+    if labels is not None:
+        rows.append(("accuracy", f"{trace.accuracy(labels):.2%}"))
+    rows.append(("steps", steps))
+    if exact:
+        rows.append(("settled", f"{int(trace.settled.sum()):,} of {len(trace):,}"))
+    rows.append(("spikes", f"{result['spikes_per_sample']:,.0f} a sample, "
+                           f"{result['spikes_per_neuron']:.3f} a neuron"))
+    rows.append(("time", f"{trace.seconds:.2f} s, {len(trace) / trace.seconds:,.0f} samples/s"))
+    console.table(["", ""], rows)
+
+
+def save_trace(trace: Trace, path: Path) -> None:
+    """Logits (N, T, classes), predictions, stop steps and settled flags as `.npz`."""
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            logits=trace.logits,
+            predictions=trace.predictions,
+            stop_steps=trace.stop_steps,
+            settled=trace.settled,
+        )
+
+
+def show_comparison(results: Sequence[BackendResult], json: bool) -> None:
+    """One row for each backend, and where the first difference lies."""
+    rows = [
+        {
+            "backend": r.name,
+            "versions": r.versions,
+            "samples": r.samples,
+            "accuracy": r.accuracy,
+            "spikes_equal": r.spikes_equal,
+            "first_divergence": None
+            if r.divergence is None
+            else {
+                "layer": r.divergence.layer,
+                "neuron": list(r.divergence.neuron),
+                "step": r.divergence.step,
+                "sample": r.divergence.sample,
+                "reference": r.divergence.ours,
+                "found": r.divergence.theirs,
+            },
+            "seconds": r.seconds,
+            "missing": r.note or None,
+        }
+        for r in results
+    ]
+    if json:
+        console.as_json({"reference": results[0].name, "backends": rows})
+        return
+    verdicts = {None: "did not run", True: "equal", False: "DIFFERENT"}
+    console.table(
+        ["backend", ">samples", ">accuracy", "spikes", ">seconds", "versions"],
+        [
+            (
+                r.name,
+                r.samples,
+                "" if r.accuracy is None else f"{r.accuracy:.2%}",
+                "reference" if r is results[0] else verdicts[r.spikes_equal],
+                f"{r.seconds:.2f}",
+                versions(r.versions),
+            )
+            for r in results
+        ],
+    )
+    for r in results:
+        if r.divergence is not None:
+            console.say(
+                f"\n{r.name} differs first at {r.divergence}\n"
+                f"  ({results[0].name} against {r.name}; steps and samples as simulated, "
+                "the pipeline's shift removed)"
+            )
+
+
+def show_certificate(found: Certificate, json: bool) -> None:
+    """The certificate in words, with the hashes that it is bound to."""
+    if json:
+        console.as_json(found.as_dict())
+        return
+    console.say("certified\n")
+    for sentence in found.sentences():
+        console.say(f"  {sentence}")
+    console.say(f"\nnetwork {found.network_hash[:16]}, data {found.data_hash[:16]}")
+    if found.profile_hash is not None:
+        console.say(f"profile {found.profile} {found.profile_hash[:16]}")
+
+
+def show_policy(policy: ExitPolicy, json: bool) -> None:
+    """A calibrated exit policy."""
+    if json:
+        console.as_json(policy.model_dump())
+        return
+    console.table(
+        ["", ""],
+        [
+            ("stop when confidence exceeds", f"{policy.threshold:.4f}"),
+            ("held-out samples", f"{policy.held_out_samples:,}"),
+            ("accuracy, settled", f"{policy.settled_accuracy:.2%}"),
+            ("accuracy, with exit", f"{policy.expected_accuracy:.2%}"),
+            ("mean steps, with exit", f"{policy.expected_steps:.2f}"),
+        ],
+    )
+
+
+def show_energy(snn: Estimate, baselines: Sequence[Estimate], json: bool) -> None:
+    """Counts before joules, then totals, then the ANN."""
+    if json:
+        console.as_json(
+            {"snn": snn.as_dict(), "ann": [estimate.as_dict() for estimate in baselines]}
+        )
+        return
+    console.say(f"{snn.title}: mean of {snn.samples:,} samples, boundary {snn.boundary}\n")
+    groups: dict[str, list[Any]] = {}
+    for term in snn.terms:
+        groups.setdefault(term.event, []).append(term)
+    rows = []
+    energies = snn.by_event()
+    for event, terms in groups.items():
+        unpriced = any(term.energy_pj is None and term.count > 0 for term in terms)
+        energy = "no price" if unpriced else _energy(energies[event])
+        count = sum(term.count for term in terms)
+        rows.append((event, f"{count:,.0f}", energy, terms[0].grade or "", terms[0].source))
+    console.table(["event", ">count", ">energy", "grade", "source"], rows)
+    console.say()
+    rows = [
+        ("dynamic", _energy(snn.dynamic_pj)),
+        ("static", _energy(snn.static_pj)),
+        ("total", _energy(snn.energy_pj)),
+        ("latency", _latency(snn.latency_us)),
+        ("steps", f"{snn.steps:.2f}"),
+        ("cores", snn.cores),
+    ]
+    rows += [(estimate.title, _energy(estimate.energy_pj)) for estimate in baselines]
+    console.table(["mean an inference", ">nominal (low to high)"], rows)
+    if snn.unpriced:
+        console.say(f"\nno total: the profile has no price for {', '.join(snn.unpriced)}")
+    console.say(f"\ngrade {snn.grade}: the weakest constant in the total")
+    for note in snn.notes:
+        console.say(f"note: {note}")
+
+
+def show_profiles(found: Sequence[HardwareProfile], json: bool) -> None:
+    """The list of profiles."""
+    if json:
+        console.as_json([{"name": p.name, "title": p.title, "kind": p.kind} for p in found])
+        return
+    console.table(
+        ["name", "kind", "scope", "title"], [(p.name, p.kind, p.scope, p.title) for p in found]
+    )
+
+
+def show_profile(found: HardwareProfile, json: bool) -> None:
+    """One profile's constants."""
+    if json:
+        console.as_json(found.model_dump(mode="json"))
+        return
+    console.say(f"{found.name}: {found.title} ({found.vendor}, {found.process})")
+    console.say(f"boundary {found.boundary}, scope {found.scope}\n")
+    rows = [
+        (group, name, f"{c.value:g}", f"{c.low:g} to {c.high:g}", c.unit, c.grade, c.source)
+        for group in ("energy", "time", "power")
+        for name, c in getattr(found, group).constants()
+    ]
+    console.table(["", "constant", ">value", ">range", "unit", "grade", "source"], rows)
+    limits = {k: v for k, v in found.limits.model_dump().items() if v is not None}
+    console.say("\nlimits: " + (", ".join(f"{k} {v:,}" for k, v in limits.items()) or "none"))
+    if found.notes:
+        console.say(f"\n{found.notes.strip()}")
+
+
+def show_backends(names: Sequence[str], json: bool) -> None:
+    """The backends and their state. One that cannot be imported is a line, not an error."""
+    rows = []
+    for name in names:
+        try:
+            backend = find_backend(name)
+        except BackendMissingError as error:
+            rows.append({"name": name, "versions": {}, "missing": str(error), "summary": ""})
+            continue
+        status = backend.status()
+        rows.append(
+            {
+                "name": name,
+                "versions": dict(status.versions),
+                "missing": status.missing or None,
+                "summary": backend.summary,
+            }
+        )
+    if json:
+        console.as_json(rows)
+        return
+    console.table(
+        ["backend", "state", "versions", "what it is"],
+        [
+            (
+                row["name"],
+                "missing" if row["missing"] else "ready",
+                versions(row["versions"]),
+                row["summary"],
+            )
+            for row in rows
+        ],
+    )
+    for row in rows:
+        if row["missing"]:
+            console.say(f"\n{row['name']}: {row['missing']}")
+
+
+def versions(found: Mapping[str, str]) -> str:
+    """`torch 2.13.0, numpy 2.4.6`."""
+    return ", ".join(f"{name} {version}" for name, version in found.items())
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(str(n) for n in shape)
+
+
+def _energy(value: Interval | None) -> str:
+    return "unknown" if value is None else _scaled(value, ["pJ", "nJ", "µJ", "mJ", "J"])
+
+
+def _latency(value: Interval | None) -> str:
+    return "unknown" if value is None else _scaled(value, ["µs", "ms", "s"])
+
+
+def _scaled(value: Interval, units: list[str]) -> str:
+    """An interval in the unit that gives its nominal value one to three digits."""
+    index, factor = 0, 1.0
+    while value.nominal * factor >= 1000 and index < len(units) - 1:
+        index, factor = index + 1, factor / 1000
+    low, nominal, high = (f"{v * factor:.3g}" for v in (value.low, value.nominal, value.high))
+    return f"{nominal} {units[index]} ({low} to {high})"

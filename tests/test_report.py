@@ -1,0 +1,262 @@
+"""The report: one file that holds itself together, whatever is known about the run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from strategies import grid_inputs
+
+from snndeploy.cost.estimate import Estimate, Interval, Term
+from snndeploy.network import (
+    Conv2d,
+    Flatten,
+    Grid,
+    Input,
+    Linear,
+    MaxPool2d,
+    Network,
+    Neuron,
+    Output,
+)
+from snndeploy.program import Program
+from snndeploy.report import BackendRow, ExitSummary, ReportData, page, render, save, units
+from snndeploy.simulate import simulate
+from snndeploy_backends.reference.engine import Reference
+
+SECTIONS = ("run", "exactness", "accuracy", "exit", "spikes", "backends", "energy", "provenance")
+HOSTILE = "<script>alert('x')</script> & $\\frac"
+
+
+@pytest.fixture(scope="module")
+def program() -> Program:
+    rng = np.random.default_rng(1)
+    theta = np.array([150, 180, 210])
+    nodes = (
+        Input("x", (1, 6, 6), Grid(1 / 16, 0, 16)),
+        Conv2d("conv", rng.integers(-20, 40, (3, 1, 3, 3)), padding=(1, 1)),
+        Neuron("relu", theta, theta // 2, np.array([9, -9, 0]), 3, 0.5),
+        MaxPool2d("pool", (2, 2), (2, 2)),
+        Flatten("flat"),
+        Linear("dense", rng.integers(-20, 20, (4, 27))),
+        Output("out", np.zeros(4, np.int64), 0.1),
+    )
+    edges = tuple((a.name, b.name) for a, b in pairwise(nodes))
+    return Program(Network("tiny", nodes, edges, "exact", 3, ("quantize{weight-bits=8}",)))
+
+
+@pytest.fixture(scope="module")
+def minimal(program) -> ReportData:
+    inputs = grid_inputs(program.network, 12, 0)
+    return ReportData(program, simulate(Reference(), program, inputs))
+
+
+@pytest.fixture(scope="module")
+def full(minimal) -> ReportData:
+    labels = np.arange(12) % 4
+    price = Interval(20.0, 24.0, 36.0)
+    terms = (
+        Term("relu", "synop", 900.0, price.times(900), "derived", "A paper, https://example.org/1"),
+        Term("relu", "update_active", 40.0, price.times(40), "assumed", "another paper"),
+        Term("out", "synop", 100.0, price.times(100), "derived", "A paper, https://example.org/1"),
+        Term("chip", "barrier", 6.0, price.times(6), "measured", "another paper"),
+    )
+    estimate = Estimate(
+        "chip", "A Chip", "chip", "snn", 12, terms, price.times(500), Interval(1, 2, 3), 5, 2, 1
+    )
+    mac = (Term("relu", "mac", 972.0, price.times(50), "derived", "a third paper"),)
+    dense = Estimate("digital", "int8 ANN, dense", "core", "ann", 12, mac, None, None)
+    accuracy = minimal.trace.accuracy(labels)
+    stops = np.minimum(minimal.trace.stop_steps, 2 + np.arange(12) % 2)
+    return replace(
+        minimal,
+        title="A full report",
+        labels=labels,
+        accuracies={"float ANN": 0.5, "integer quantized ANN": accuracy, "spiking, settled": 0.25},
+        settle_steps=minimal.trace.stop_steps,
+        exact=True,
+        certificate_lines=("All neurons hold the same integers.",),
+        backends=(
+            BackendRow("reference", {"torch": "2"}, 12, accuracy, None, 0.01),
+            BackendRow("other", {"other": "1"}, 12, accuracy, True, 0.5, "slower"),
+        ),
+        exit=ExitSummary("top-two{gap=9}", stops, 0.25, 0.25, float(stops.mean()), 0.7, 12),
+        estimate=estimate,
+        baselines=(dense, replace(dense, title="int8 ANN, zero-skipping")),
+        provenance=(("data", "random"),),
+    )
+
+
+class _Reader(HTMLParser):
+    """Collects tags and checks that they nest."""
+
+    void = frozenset({"meta", "link", "br", "img"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if tag not in self.void:
+            assert self.open.pop() == tag
+
+
+def test_every_section_is_there_in_order(full):
+    found = [a["id"] for tag, a in _Reader(render(full)).tags if tag == "section"]
+    assert found == list(SECTIONS)
+
+
+def test_nothing_is_fetched_and_nothing_runs(full):
+    text = render(full)
+    tags = _Reader(text).tags
+    assert not {tag for tag, _ in tags} & {"script", "link", "img", "iframe", "object"}
+    for _, attributes in tags:
+        assert not any(name.startswith("on") for name in attributes)
+        for name in ("href", "src", "xlink:href", "action"):
+            assert attributes.get(name, "#").startswith("#")
+    without_citations = text.replace("https://example.org/1", "")
+    assert not re.search(r"https?://|@import|url\((?!#)", without_citations)
+    assert "default-src 'none'" in text
+    assert len(text.encode()) < 3_000_000
+
+
+def test_references_inside_the_page_resolve_and_ids_are_unique(full):
+    text = render(full)
+    ids = [a["id"] for _, a in _Reader(text).tags if "id" in a]
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:url\(|href=")#([\w.-]+)', text)) <= set(ids)
+
+
+def test_every_chart_has_words_and_takes_its_colours_from_the_page(full):
+    text = render(full)
+    charts = [a for tag, a in _Reader(text).tags if tag == "svg"]
+    assert len(charts) == 9
+    assert all(a["role"] == "img" and len(a["aria-label"]) > 20 for a in charts)
+    drawings = "".join(re.findall(r"<svg.*?</svg>", text, re.S))
+    assert re.findall(r"#[0-9a-f]{6}\b", drawings) == []
+    used = set(re.findall(r"var\((--\w+)\)", text))
+    assert used <= set(re.findall(r"(--\w+):", text))
+
+
+def test_names_are_escaped(full):
+    hostile = replace(
+        full,
+        title=HOSTILE,
+        program=Program(replace(full.program.network, name=HOSTILE, history=(HOSTILE,))),
+        accuracies={HOSTILE: 0.5},
+        certificate_lines=(HOSTILE,),
+        backends=(BackendRow(HOSTILE, {HOSTILE: HOSTILE}, 1, None, False, None, HOSTILE),),
+        estimate=replace(full.estimate, title=HOSTILE, notes=(HOSTILE,)),
+        baselines=(replace(full.baselines[0], title=HOSTILE),),
+        provenance=((HOSTILE, HOSTILE),),
+    )
+    text = render(hostile)
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+    _Reader(text)
+
+
+def test_headlines_say_what_is_known(full, minimal):
+    tiles = {tile.label: tile for tile in full.summary}
+    assert tiles["Exactness"].value == "Exact"
+    assert tiles["Backends"].value == "Agree"
+    assert tiles["Energy an inference"].value == "37.1 nJ"
+    assert "weakest constant: assumed" in tiles["Energy an inference"].hint
+    assert [tile.label for tile in minimal.summary] == ["Exactness", "Mean steps"]
+    assert minimal.summary[0].value == "Not checked"
+
+
+def test_a_missing_price_means_no_total(full):
+    unpriced = Term("chip", "io_byte", 64.0, None)
+    estimate = replace(full.estimate, terms=(*full.estimate.terms, unpriced))
+    data = replace(full, estimate=estimate)
+    text = render(data)
+    assert "No total" in text
+    assert "byte between host and chip" in text
+    assert "cannot be compared" in text
+    assert next(t for t in data.summary if t.label.startswith("Energy")).value == "No total"
+
+
+def test_a_difference_between_backends_is_not_hidden(full):
+    row = BackendRow("odd", {}, 12, 0.1, False, 1.0, "differs first at layer 'relu'")
+    data = replace(full, backends=(*full.backends, row), exact=False)
+    text = render(data)
+    assert "✕ Differ" in text
+    assert "✕ Not exact" in text
+    assert "✓ Agree" not in text
+
+
+def test_minimal_data_renders(minimal):
+    text = render(minimal)
+    found = [a["id"] for tag, a in _Reader(text).tags if tag == "section"]
+    assert found == ["run", "exactness", "spikes", "provenance"]
+    assert "quantize{weight-bits=8}" in text
+    assert minimal.program.network.hash in text
+
+
+def test_a_run_without_recorded_spikes_renders(program):
+    inputs = grid_inputs(program.network, 3, 0)
+    trace = simulate(Reference(), program, inputs, record=False)
+    assert "did not record" in render(ReportData(program, trace))
+
+
+def test_a_silent_run_renders(program):
+    trace = simulate(Reference(), program, np.zeros((1, 1, 6, 6), np.int64), steps=1)
+    render(ReportData(program, trace, labels=np.zeros(1, np.int64), settle_steps=trace.stop_steps))
+
+
+def test_rendering_twice_gives_the_same_bytes(full):
+    assert render(full) == render(full)
+
+
+def test_save_replaces_the_file_in_one_piece(full, tmp_path, monkeypatch):
+    target = tmp_path / "new" / "report.html"
+    assert save(full, target) == target
+    assert target.read_text(encoding="utf-8") == render(full)
+    before = target.read_bytes()
+
+    def broken(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(page.Path, "replace", broken)
+    with pytest.raises(OSError, match="disk full"):
+        save(replace(full, title="Another"), target)
+    assert target.read_bytes() == before
+    assert [path.name for path in target.parent.iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0 J"),
+        (1.25e-6, "1.25 µJ"),
+        (12.34e-9, "12.3 nJ"),
+        (999.6e-9, "1.00 µJ"),
+        (372e-12, "372 pJ"),
+        (1.0, "1.00 J"),
+        (2.5e-20, "0.025 aJ"),
+    ],
+)
+def test_engineering_prefixes(value, text):
+    assert units.engineering(value, "J") == text
+
+
+def test_intervals_write_the_unit_once_where_they_can():
+    assert units.energy_range(Interval(100.0, 120.0, 250.0)) == "100 to 250 pJ"
+    assert units.energy_range(Interval(800.0, 900.0, 2100.0)) == "800 pJ to 2.10 nJ"
+    assert units.energy_range(None) == units.NONE
