@@ -1,17 +1,17 @@
 """snndeploy: quantized neural networks as spiking networks, exact and priced.
 
-    import snndeploy as sd
+import snndeploy as sd
 
-    network = sd.load("model.pt2")                          # quantized ANN
-    snn = sd.convert(network)                               # integer spiking network
-    program = sd.lower(snn, sd.hardware("loihi1"))          # placed, range-checked
-    trace = sd.run(program, test)                           # reference engine
-    sd.run(program, test[:16], backend="lava").assert_same_spikes(trace[:16])
-    policy = sd.calibrate_exit(program, held_out, labels)   # Dynamic Confidence
-    estimate = sd.estimate(program, trace)                  # energy and latency
-    sd.certify(program, test)                               # equal to the quantized ANN
-    sd.report(program, trace, estimate=estimate).save("report.html")
-    sd.save(snn, "model.nir")
+network = sd.load("model.pt2")                          # quantized ANN
+snn = sd.convert(network)                               # integer spiking network
+program = sd.lower(snn, sd.hardware("loihi1"))          # placed, range-checked
+trace = sd.run(program, test)                           # reference engine
+sd.run(program, test[:16], backend="lava").assert_same_spikes(trace[:16])
+policy = sd.calibrate_exit(program, held_out, labels)   # Dynamic Confidence
+estimate = sd.estimate(program, trace)                  # energy and latency
+sd.certify(program, test)                               # equal to the quantized ANN
+sd.report(program, trace, estimate=estimate).save("report.html")
+sd.save(snn, "model.nir")
 """
 
 from snndeploy.certificate import Certificate

@@ -94,9 +94,7 @@ def convert(
 ) -> None:
     """Turn a quantized model into a spiking network."""
     samples = None if calibration is None else load_samples(calibration).x
-    network = deploy.convert(
-        deploy.load(model), samples, weight_bits=weight_bits, mode=mode.value
-    )
+    network = deploy.convert(deploy.load(model), samples, weight_bits=weight_bits, mode=mode.value)
     save(network, out)
     views.show_network(Program(network), json)
     if not json:
@@ -264,8 +262,11 @@ def energy(
     program, samples = _loaded(network, data, limit, profile)
     policy = None if exit_policy is None else load_policy(exit_policy)
     with console.progress("counting events", json) as tell:
-        trace = deploy.run(program, samples.x, exit_policy=policy, progress=tell)
-    snn = deploy.estimate(program, trace)
+        full = deploy.run(program, samples.x, progress=tell)
+        trace = full
+        if policy is not None:
+            trace = deploy.run(program, samples.x, exit_policy=policy, progress=tell)
+    snn = deploy.estimate(program, trace, full)
     chip = hardware(baseline)
     anns = [
         estimate_ann(program.network, chip),

@@ -126,9 +126,7 @@ def compare(
         count = min(len(trace), len(reference))
         found = reference[:count].first_divergence(trace[:count])
         accuracy = None if labels is None else trace.accuracy(labels[: len(trace)])
-        results.append(
-            BackendResult(name, versions, len(trace), accuracy, found, trace.seconds)
-        )
+        results.append(BackendResult(name, versions, len(trace), accuracy, found, trace.seconds))
     return results
 
 

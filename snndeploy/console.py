@@ -38,7 +38,9 @@ def as_json(value: Any) -> None:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
     """A table on stdout. A column whose name starts with `>` is right-aligned."""
-    grid = Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 2))
+    grid = Table(
+        title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 2)
+    )
     for column in columns:
         right = column.startswith(">")
         grid.add_column(column.lstrip(">"), justify="right" if right else "left", no_wrap=right)

@@ -246,9 +246,16 @@ def check_labels(labels: Int64Array, trace: Trace) -> None:
         )
 
 
-def estimate(program: Program, trace: Trace) -> Estimate:
-    """Mean energy and latency of one inference on the program's profile."""
-    return cost.estimate(program, trace)
+def estimate(program: Program, trace: Trace, full: Trace | None = None) -> Estimate:
+    """Mean energy and latency of one inference on the program's profile.
+
+    Args:
+        program: lowered to a profile.
+        trace: of a run with recorded spikes.
+        full: if the trace was stopped early, the same samples' run without stopping: it holds
+            the work that a pipelined chip had in flight.
+    """
+    return cost.estimate(program, trace, full)
 
 
 def _check_shape(network: Network, x: NDArray[Any], where: str) -> None:

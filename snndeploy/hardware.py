@@ -221,7 +221,7 @@ class HardwareProfile(_Frozen):
         if can is None:
             return ()
         lacking = ["soft reset"] * (not can.soft_reset)
-        lacking += ["a count cap"] * (exact and not can.count_cap)
+        lacking += ["count cap"] * (exact and not can.count_cap)
         notes = []
         if lacking:
             notes.append(f"no {' and no '.join(lacking)}: one feedback compartment more a neuron")

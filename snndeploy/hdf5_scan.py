@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, Final
 
 import h5py
 
@@ -27,6 +27,10 @@ class Limits:
     text: int = 1 << 26
 
 
+SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
+"""How every HDF5 file begins."""
+
+_HEAP: Final = b"GCOL\x01"
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 _LAYOUTS = {h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED}
 _LIMITS = Limits()
@@ -37,6 +41,36 @@ class _Totals:
     unpacked: int = 0
     text: int = 0
     seen: set[Any] = field(default_factory=set)
+
+
+def check_bytes(content: bytes) -> None:
+    """Refuse what must not even be opened; run this before `scan`.
+
+    Strings lie in global heaps: objects one after another, each with an index, a size and the
+    bytes. HDF5 1.14 and 2.0 do not notice an object that takes no room, and loop for ever.
+
+    Raises:
+        FileFormatError: no HDF5 file, an unusual word size, or such an object.
+    """
+    if not content.startswith(SIGNATURE):
+        raise FileFormatError(
+            f"is not an HDF5 file: it starts with {content[:8]!r}",
+            remedy="NIR files are HDF5 files; was it cut short or saved as text?",
+        )
+    words = content[13:15] if content[8:9] < b"\x02" else content[9:11]
+    if words != b"\x08\x08":
+        _refuse("/", f"uses words of {list(words)} bytes, not 8")
+    heap = content.find(_HEAP)
+    while heap >= 0:
+        end = heap + int.from_bytes(content[heap + 8 : heap + 16], "little")
+        place = heap + 16
+        while place + 16 <= min(end, len(content)):
+            index = int.from_bytes(content[place : place + 2], "little")
+            size = int.from_bytes(content[place + 8 : place + 16], "little")
+            if (index == 0 and size == 0) or size >= 1 << 63:
+                _refuse("/", f"the heap at byte {heap} holds an object of size {size}")
+            place += 16 + (size + 7) // 8 * 8 if index else size
+        heap = content.find(_HEAP, heap + 1)
 
 
 def scan(root: h5py.Group, limits: Limits = _LIMITS) -> None:
@@ -116,4 +150,6 @@ def _address(item: Any) -> Any:
 
 
 def _refuse(place: str, problem: str) -> None:
-    raise FileFormatError(problem, where=f"'{place}'", remedy="get the file again from a source that you trust")
+    raise FileFormatError(
+        problem, where=f"'{place}'", remedy="get the file again from a source that you trust"
+    )

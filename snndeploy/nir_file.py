@@ -10,14 +10,12 @@ import h5py
 import nir
 
 from snndeploy.errors import FileFormatError, InputError
-from snndeploy.hdf5_scan import scan
+from snndeploy.hdf5_scan import check_bytes, scan
 from snndeploy.network import Network
 from snndeploy.nir_graph import from_nir, to_nir
 
 MOST_BYTES = 1 << 30
 """The largest file that is read."""
-
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 _ZOO = (
     ArithmeticError,
@@ -82,7 +80,7 @@ def load(path: str | Path) -> Network:
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of a regular file that looks like HDF5."""
+    """The bytes of a regular file."""
     where = str(path)
     try:
         if not path.exists():
@@ -94,25 +92,20 @@ def _content(path: Path) -> bytes:
         if size > MOST_BYTES:
             raise FileFormatError(f"{size} bytes, the limit is {MOST_BYTES}", where=where)
         content = path.read_bytes()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise FileFormatError(f"cannot be read: {_first_line(error)}", where=where) from error
-    if not content.startswith(_SIGNATURE):
-        raise FileFormatError(
-            f"is not an HDF5 file: it starts with {content[:8]!r}",
-            where=where,
-            remedy="NIR files are HDF5 files; was it cut short or saved as text?",
-        )
     return content
 
 
 def _parsed(content: bytes) -> nir.NIRGraph:
+    check_bytes(content)
     with h5py.File(io.BytesIO(content), "r") as file:
         scan(file)
+        kind = file["node/type"][()]
+    if kind != b"NIRGraph":
+        raise FileFormatError(f"holds a single {kind!r} node, not a NIR graph")
     # Not nir's own type check: it refuses grouped convolutions. `from_nir` checks everything.
-    graph = nir.read(io.BytesIO(content), type_check=False)
-    if not isinstance(graph, nir.NIRGraph):
-        raise FileFormatError(f"holds a single {type(graph).__name__} node, not a NIR graph")
-    return graph
+    return nir.read(io.BytesIO(content), type_check=False)
 
 
 def _first_line(error: BaseException) -> str:

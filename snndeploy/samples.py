@@ -73,9 +73,7 @@ def load_samples(path: Path) -> Samples:
             x = _array(archive, "x.npy", where)
             y = _array(archive, "y.npy", where) if "y.npy" in members else None
     except OSError as error:
-        raise FileFormatError(
-            f"cannot be read: {error.strerror or error}", where=where
-        ) from error
+        raise FileFormatError(f"cannot be read: {error.strerror or error}", where=where) from error
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
         raise FileFormatError(
             f"is not a readable .npz file: {error}", where=where, remedy=REMEDY

@@ -138,7 +138,7 @@ def tell_story(
         policy=policy,
         exit_trace=stopped,
         estimate=deploy.estimate(program, trace) if priced else None,
-        exit_estimate=deploy.estimate(program, stopped) if priced and stopped else None,
+        exit_estimate=deploy.estimate(program, stopped, trace) if priced and stopped else None,
         baselines=(
             estimate_ann(program.network, baseline),
             estimate_ann(program.network, baseline, trace=trace),

@@ -43,7 +43,10 @@ def show_model(network: Network, json: bool) -> None:
     console.say(f"{network.name}: a quantized ANN, not converted yet\n")
     console.table(
         ["node", "kind", ">shape", "becomes"],
-        [(r["name"], r["kind"], _shape(network.shapes[str(r["name"])]), r["becomes"]) for r in rows],
+        [
+            (r["name"], r["kind"], _shape(network.shapes[str(r["name"])]), r["becomes"])
+            for r in rows
+        ],
     )
 
 
@@ -146,8 +149,13 @@ def show_trace(program: Program, trace: Trace, labels: Int64Array | None, json: 
     rows.append(("steps", steps))
     if exact:
         rows.append(("settled", f"{int(trace.settled.sum()):,} of {len(trace):,}"))
-    rows.append(("spikes", f"{result['spikes_per_sample']:,.0f} a sample, "
-                           f"{result['spikes_per_neuron']:.3f} a neuron"))
+    rows.append(
+        (
+            "spikes",
+            f"{result['spikes_per_sample']:,.0f} a sample, "
+            f"{result['spikes_per_neuron']:.3f} a neuron",
+        )
+    )
     rows.append(("time", f"{trace.seconds:.2f} s, {len(trace) / trace.seconds:,.0f} samples/s"))
     console.table(["", ""], rows)
 

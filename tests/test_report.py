@@ -6,12 +6,14 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from strategies import grid_inputs
 
-from snndeploy.cost.estimate import Estimate, Interval, Term
+from snndeploy.cost.estimate import ZERO, Estimate, Interval, Term
+from snndeploy.errors import SnnDeployError
 from snndeploy.network import (
     Conv2d,
     Flatten,
@@ -24,7 +26,16 @@ from snndeploy.network import (
     Output,
 )
 from snndeploy.program import Program
-from snndeploy.report import BackendRow, ExitSummary, ReportData, page, render, save, units
+from snndeploy.report import (
+    BackendRow,
+    ExitSummary,
+    ReportData,
+    energy,
+    render,
+    report,
+    save,
+    units,
+)
 from snndeploy.simulate import simulate
 from snndeploy_backends.reference.engine import Reference
 
@@ -225,7 +236,7 @@ def test_rendering_twice_gives_the_same_bytes(full):
 
 
 def test_save_replaces_the_file_in_one_piece(full, tmp_path, monkeypatch):
-    target = tmp_path / "new" / "report.html"
+    target = tmp_path / "report.html"
     assert save(full, target) == target
     assert target.read_text(encoding="utf-8") == render(full)
     before = target.read_bytes()
@@ -233,8 +244,8 @@ def test_save_replaces_the_file_in_one_piece(full, tmp_path, monkeypatch):
     def broken(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(page.Path, "replace", broken)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(Path, "replace", broken)
+    with pytest.raises(SnnDeployError, match="cannot be written"):
         save(replace(full, title="Another"), target)
     assert target.read_bytes() == before
     assert [path.name for path in target.parent.iterdir()] == ["report.html"]
@@ -260,3 +271,24 @@ def test_intervals_write_the_unit_once_where_they_can():
     assert units.energy_range(Interval(100.0, 120.0, 250.0)) == "100 to 250 pJ"
     assert units.energy_range(Interval(800.0, 900.0, 2100.0)) == "800 pJ to 2.10 nJ"
     assert units.energy_range(None) == units.NONE
+
+
+def test_report_of_a_run_says_what_the_run_knows(full, tmp_path):
+    made = report(full.program, full.trace, labels=full.labels, exit_trace=full.trace)
+    assert made.data.exact is None
+    assert made.data.exit.held_out_samples == 12
+    assert made.save(tmp_path / "run.html").read_text(encoding="utf-8") == made.html
+
+
+def test_baselines_of_one_title_are_told_apart(full):
+    dense, sparse = full.baselines
+    same = (replace(dense, notes=("batch 1", "dense")), replace(dense, notes=("batch 1", "sparse")))
+    dense_title, sparse_title = (item.title for item in energy.named(same))
+    assert dense_title.startswith("ANN, dense (")
+    assert sparse_title.startswith("ANN, sparse (")
+    assert energy.named((dense, sparse)) == (dense, sparse)
+
+
+def test_static_energy_that_one_side_leaves_out_is_not_compared(full):
+    (found,) = energy.comparisons((full.estimate,), (replace(full.baselines[0], static_pj=ZERO),))
+    assert found.basis == "dynamic"

@@ -8,38 +8,42 @@ lower bound, which favours the ANN.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 
 import numpy as np
 
 from snndeploy import linear_ops
 from snndeploy.connectivity import dense_operations, fan_out
-from snndeploy.cost.estimate import Estimate
+from snndeploy.cost.estimate import ZERO, Estimate
 from snndeploy.cost.prices import ENVELOPE, terms
-from snndeploy.errors import DataError, ProfileError, UnsupportedModelError
+from snndeploy.errors import ProfileError, UnsupportedModelError
 from snndeploy.hardware import HardwareProfile
 from snndeploy.layers import Layer, Projection, layers
+from snndeploy.measure.activity import require_spikes
 from snndeploy.measure.synapses import pooled_values
-from snndeploy.network import WEIGHTED, Network, Neuron, Output, SumPool2d
+from snndeploy.network import Conv2d, Linear, Network, Neuron, Output, Scale, SumPool2d
 from snndeploy.numerics import Int64Array
+from snndeploy.program import Program
+from snndeploy.trace import Trace
 
 Counts = Mapping[str, Int64Array]
 
 
 def estimate_ann(
-    network: Network, profile: HardwareProfile, counts: Counts | None = None
+    network: Network, profile: HardwareProfile, trace: Trace | None = None
 ) -> Estimate:
     """Price the integer quantized ANN that a spiking network settles to.
 
     Args:
         network: an integer network.
         profile: of kind `ann`.
-        counts: settled counts (N, *shape) by layer, such as `trace.counts` of a settled run, to
-            skip the zeros among them. The input is taken as dense unless it is there as well.
+        trace: a settled run with spikes, whose net counts are the ANN's activations: the zeros
+            among them are skipped. None for a dense accelerator. The input is always dense.
 
     Raises:
         ProfileError: the profile is that of a spiking chip.
         UnsupportedModelError: the network is a float network.
-        DataError: counts are given, but not for every layer that feeds another.
+        DataError: the trace is empty or did not record its spikes.
     """
     if profile.kind != "ann":
         raise ProfileError(
@@ -51,38 +55,32 @@ def estimate_ann(
         raise UnsupportedModelError(
             "is a float network", where=f"network '{network.name}'", remedy="convert it first"
         )
-    found = layers(network)
-    if counts is not None:
-        _check_counts(found, counts)
-    by_layer = {layer.name: _layer_counts(network, layer, counts) for layer in found[1:]}
+    counts: Counts | None = None
+    if trace is not None:
+        require_spikes(Program(network), trace)
+        counts = trace.counts
+    by_layer = {x.name: _layer_counts(network, x, counts) for x in layers(network)[1:]}
     notes = [
         ENVELOPE,
         "int8, batch 1, perfect reuse: each weight and activation moves once; favours the ANN",
-        "requantization, control and static power left out: compare dynamic energies",
-        "zero activations skipped" if counts is not None else "dense",
+        "requantization and control left out; no static power: taken as 0",
+        "zero activations skipped" if trace is not None else "dense",
     ]
-    samples = len(next(iter(counts.values()))) if counts else 1
+    if trace is not None and not trace.settled.all():
+        notes.append("some samples had not settled: their zeros may not be the ANN's")
+    if profile.notes:
+        notes.append(profile.notes)
     return Estimate(
         profile=profile.name,
         title=profile.title,
         boundary=profile.boundary,
         kind="ann",
-        samples=samples,
+        samples=1 if trace is None else len(trace),
         terms=terms(profile, by_layer),
-        static_pj=None,
+        static_pj=ZERO,
         latency_us=None,
         notes=tuple(notes),
     )
-
-
-def _check_counts(found: tuple[Layer, ...], counts: Counts) -> None:
-    missing = [x.name for x in found if x.kind in ("neurons", "max_pool") and x.name not in counts]
-    if missing or not all(len(c) for c in counts.values()):
-        raise DataError(
-            f"lack layers {missing}" if missing else "hold no samples",
-            where="counts",
-            remedy="use the counts of a run that recorded its spikes",
-        )
 
 
 def _layer_counts(network: Network, layer: Layer, counts: Counts | None) -> dict[str, float]:
@@ -90,7 +88,7 @@ def _layer_counts(network: Network, layer: Layer, counts: Counts | None) -> dict
     total["activation_access"] = float(layer.neurons)
     for projection in layer.projections:
         shape = network.shapes[projection.source]
-        total["activation_access"] += float(np.prod(shape))
+        total["activation_access"] += float(prod(shape))
         if layer.kind == "max_pool":
             total["compare"] += pooled_values(layer, shape)
             continue
@@ -98,7 +96,7 @@ def _layer_counts(network: Network, layer: Layer, counts: Counts | None) -> dict
         _add_projection(total, projection, shape, values)
     node = layer.node
     if isinstance(node, Neuron | Output) and node.bias is not None:
-        share = np.count_nonzero(node.bias) / len(node.bias)
+        share = float(np.count_nonzero(node.bias) / len(node.bias))
         total["bias"] += layer.neurons * (share + len(layer.projections) - 1)
     return total
 
@@ -114,7 +112,7 @@ def _add_projection(
         step = Projection(projection.source, (op,))
         if isinstance(op, SumPool2d):
             total["bias"] += dense_operations(step, shape)
-        elif isinstance(op, WEIGHTED):
+        elif isinstance(op, Conv2d | Linear | Scale):
             reach = fan_out(step, shape)
             if values is None:
                 total["mac"] += int(reach.sum())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from snndeploy.hardware import GRADES, Grade
 
@@ -103,6 +103,37 @@ class Estimate:
         used = [t.grade for t in self.terms if t.grade is not None and t.count > 0]
         return max(used, key=GRADES.index) if used else None
 
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: energies in pJ, times in us."""
+        return {
+            "profile": self.profile,
+            "title": self.title,
+            "kind": self.kind,
+            "boundary": self.boundary,
+            "samples": self.samples,
+            "steps": self.steps,
+            "cores": self.cores,
+            "chips": self.chips,
+            "dynamic_pj": _dict(self.dynamic_pj),
+            "static_pj": _dict(self.static_pj),
+            "energy_pj": _dict(self.energy_pj),
+            "latency_us": _dict(self.latency_us),
+            "grade": self.grade,
+            "unpriced": list(self.unpriced),
+            "notes": list(self.notes),
+            "terms": [
+                {
+                    "layer": term.layer,
+                    "event": term.event,
+                    "count": term.count,
+                    "energy_pj": _dict(term.energy_pj),
+                    "grade": term.grade,
+                    "source": term.source,
+                }
+                for term in self.terms
+            ],
+        }
+
     def by_layer(self) -> dict[str, Interval]:
         """Priced dynamic energy of each layer, pJ, in network order."""
         return _grouped((t.layer, t) for t in self.terms)
@@ -119,6 +150,10 @@ def total(terms: Iterable[Term]) -> Interval:
         if term.energy_pj is not None:
             result += term.energy_pj
     return result
+
+
+def _dict(value: Interval | None) -> dict[str, float] | None:
+    return None if value is None else value.as_dict()
 
 
 def _grouped(items: Iterable[tuple[str, Term]]) -> dict[str, Interval]:

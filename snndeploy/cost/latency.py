@@ -28,7 +28,9 @@ MESSAGE_EVENTS = ("message", "synop", "synop_conv", "mac")
 Bound = Literal["low", "value", "high"]
 
 
-def latency_us(program: Program, trace: Trace) -> tuple[Interval | None, tuple[str, ...]]:
+def latency_us(
+    program: Program, trace: Trace, full: Trace | None = None
+) -> tuple[Interval | None, tuple[str, ...]]:
     """Mean time to the answer, us, of a placed program.
 
     Returns:
@@ -38,7 +40,7 @@ def latency_us(program: Program, trace: Trace) -> tuple[Interval | None, tuple[s
     profile = program.profile
     if profile is None or not program.placement or not any(profile.time.constants()):
         return None, ()
-    load = core_load(program, trace)
+    load = core_load(program, trace, full)
     times, missing = _times(profile, load.work)
     if missing:
         return None, missing

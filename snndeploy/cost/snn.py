@@ -13,11 +13,13 @@ from snndeploy.program import Program
 from snndeploy.trace import Trace
 
 
-def estimate(program: Program, trace: Trace) -> Estimate:
+def estimate(program: Program, trace: Trace, full: Trace | None = None) -> Estimate:
     """Price a trace on the chip that the program was placed on: counts, energy, latency.
 
     Means over the samples of the trace, at batch 1, early exits as recorded. Only the events
     inside the profile's boundary are counted: the transfer of inputs and results is not.
+    `full` is a run of the same samples without early exit, which holds the work that was in
+    flight when they stopped.
 
     Raises:
         InputError: the program has no profile.
@@ -35,9 +37,9 @@ def estimate(program: Program, trace: Trace) -> Estimate:
             where=f"profile '{profile.name}'",
             remedy="use estimate_ann",
         )
-    counts = count_events(program, trace)
+    counts = count_events(program, trace, full)
     dense = frozenset(x.name for x in program.layers if is_dense(x))
-    latency, untimed = latency_us(program, trace)
+    latency, untimed = latency_us(program, trace, full)
     cores = len({part.core for part in program.placement})
     per_chip = profile.limits.cores
     chips = -(-cores // per_chip) if per_chip else min(cores, 1)
@@ -53,7 +55,7 @@ def estimate(program: Program, trace: Trace) -> Estimate:
         steps=counts.steps,
         cores=cores,
         chips=chips,
-        notes=_notes(program, counts, untimed),
+        notes=_notes(program, counts, untimed, full is None),
     )
 
 
@@ -81,7 +83,9 @@ def static_energy(
     )
 
 
-def _notes(program: Program, counts: EventCounts, untimed: tuple[str, ...]) -> tuple[str, ...]:
+def _notes(
+    program: Program, counts: EventCounts, untimed: tuple[str, ...], guessed: bool
+) -> tuple[str, ...]:
     profile = program.profile
     assert profile is not None
     notes = [ENVELOPE, *profile.workarounds(program.network.mode)]
@@ -91,8 +95,8 @@ def _notes(program: Program, counts: EventCounts, untimed: tuple[str, ...]) -> t
         notes.append("all-in price: synaptic operations hold everything else; no other term")
     if counts.in_flight:
         notes.append(
-            f"{counts.in_flight:.1%} of the spikes are work in flight when samples stopped, "
-            "estimated by repeating their last step"
+            f"{counts.in_flight:.1%} of the spikes are work in flight when samples stopped"
+            + (", estimated by repeating their last step" if guessed else "")
         )
     if not program.placement:
         notes.append("no placement: one packet a projection, no hops, no latency")

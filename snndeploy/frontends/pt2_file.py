@@ -23,7 +23,7 @@ from snndeploy.network import Network
 _ = quantized_ops  # registers the operators that exports refer to
 
 MAX_FILE_BYTES = 2 << 30
-_SYMBOL = re.compile(r"[su]\d+")
+_SYMBOL = re.compile(r"[su]\d+|Symbol\('[su]\d+', (positive=True, )?integer=True\)")
 _PAYLOAD = re.compile(r"(weight|tensor)_\d+")
 
 

@@ -40,17 +40,22 @@ class Activity:
         return int(self.running.sum())
 
 
-def activity(program: Program, trace: Trace) -> Activity:
+def activity(program: Program, trace: Trace, full: Trace | None = None) -> Activity:
     """Sum a trace over its samples.
 
     On a pipelined chip the readout runs `depth - 1` steps late. A sample that stopped before it
-    had settled has kept the layers above the readout busy meanwhile: their last recorded step
-    is repeated, an estimate of work that the trace does not hold.
+    had settled has kept the layers above the readout busy meanwhile: work that its trace does
+    not hold. It is taken from `full`, a run of the same samples without stopping; without one
+    the last recorded step is repeated, an estimate.
 
     Raises:
-        DataError: the trace is empty or did not record its spikes.
+        DataError: a trace is empty or did not record its spikes, or `full` has other samples.
     """
     require_spikes(program, trace)
+    if full is not None:
+        require_spikes(program, full)
+        if len(full) != len(trace):
+            raise DataError(f"{len(full)} samples, expected {len(trace)}", where="full trace")
     pipelined = program.profile is not None and program.profile.pipelined
     depth = program.depth if pipelined else 1
     events: dict[str, Int64Array] = {}
@@ -63,9 +68,13 @@ def activity(program: Program, trace: Trace) -> Activity:
         summed = np.concatenate([summed, extra])
         for stop in np.unique(trace.stop_steps[~trace.settled]):
             rows = ~trace.settled & (trace.stop_steps == stop)
-            last = np.abs(spikes[rows, stop - 1]).sum(axis=0, dtype=np.int64)
-            summed[stop : stop + late] += last
-            in_flight += int(last.sum()) * late
+            if full is None:
+                ahead = np.repeat(spikes[rows, stop - 1 : stop], late, axis=1)
+            else:
+                ahead = full.spikes[layer.name][rows, stop : stop + late]
+            more = np.abs(ahead).sum(axis=0, dtype=np.int64)
+            summed[stop : stop + len(more)] += more
+            in_flight += int(more.sum())
         events[layer.name] = summed
     physical = trace.stop_steps + depth - 1
     running = (physical[:, None] > np.arange(trace.steps + depth - 1)).sum(axis=0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class EventCounts:
         steps: mean physical steps, pipeline depth included.
         by_layer: event name to mean count, per layer; `chip` holds the barriers.
         synapses: of the whole network, the analog input's left out.
-        in_flight: the share of the spikes that early-stopped samples had in flight (estimated).
+        in_flight: the share of the spikes that early-stopped samples had in flight.
     """
 
     samples: int
@@ -54,7 +55,7 @@ class EventCounts:
         return self.total("synop") / self.synapses if self.synapses else 0.0
 
 
-def count_events(program: Program, trace: Trace) -> EventCounts:
+def count_events(program: Program, trace: Trace, full: Trace | None = None) -> EventCounts:
     """Count what one sample costs on average.
 
     Exact for what the trace holds; `activity` says what is added for work in flight. Without a
@@ -63,7 +64,7 @@ def count_events(program: Program, trace: Trace) -> EventCounts:
     Raises:
         DataError: the trace is empty or did not record its spikes.
     """
-    run = activity(program, trace)
+    run = activity(program, trace, full)
     fired = {name: events.sum(axis=0) for name, events in run.events.items()}
     by_layer: dict[str, dict[str, float]] = {}
     for layer in program.layers[1:]:
@@ -134,7 +135,7 @@ def _updates(program: Program, layer: Layer, run: Activity) -> dict[str, int]:
     profile, mode = program.profile, program.network.mode
     if layer.kind == "max_pool":
         shape = program.network.shapes[layer.projections[0].source]
-        held = int(np.prod(shape)) + layer.neurons
+        held = prod(shape) + layer.neurons
         return {"compare": pooled_values(layer, shape) * run.steps, "reset": held * run.samples}
     node = layer.node
     assert isinstance(node, Neuron | Output) and node.bias is not None
@@ -142,7 +143,7 @@ def _updates(program: Program, layer: Layer, run: Activity) -> dict[str, int]:
     companions = profile.compartments(mode) if profile and layer.kind == "neurons" else 1
     held = layer.neurons * companions
     active = int(run.events[layer.name].sum()) if layer.kind == "neurons" else 0
-    channels = np.count_nonzero(node.bias) / len(node.bias)
+    channels = float(np.count_nonzero(node.bias) / len(node.bias))
     if any(p.source == program.network.input.name for p in layer.projections):
         channels = 1.0  # the analog input's constant current is injected as a bias is
     return {

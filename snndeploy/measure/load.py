@@ -30,13 +30,13 @@ class CoreLoad:
     work: Mapping[str, FloatArray]
 
 
-def core_load(program: Program, trace: Trace) -> CoreLoad:
+def core_load(program: Program, trace: Trace, full: Trace | None = None) -> CoreLoad:
     """The work of K cores in P steps, in a placed program.
 
     Layer `d` of a pipelined chip does its logical step t at the physical step t + d - 1. The
     analog input is worked through in the first step.
     """
-    run = activity(program, trace)
+    run = activity(program, trace, full)
     cores = 1 + max(part.core for part in program.placement)
     load = _Load(run, cores)
     for layer in program.layers[1:]:

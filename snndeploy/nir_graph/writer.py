@@ -232,7 +232,7 @@ def _exact(values: Array, node: Node) -> Array:
 def _spread(values: Array, shape: Shape) -> Array:
     """One value a channel, at every place of the channel."""
     column = values.reshape(-1, *(1,) * (len(shape) - 1))
-    return np.ascontiguousarray(np.broadcast_to(column, shape))
+    return np.broadcast_to(column, shape).copy()
 
 
 def _typed(node: nir.NIRNode, before: Shape, after: Shape) -> nir.NIRNode:

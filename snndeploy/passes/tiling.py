@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -61,7 +62,7 @@ class Cutter:
         """
         channels = width = self.layer.shape[0]
         while True:
-            rows = _largest(self.rows, lambda n, w=width: self._fit(w, n))
+            rows = _largest(self.rows, partial(self._fit, width))
             if rows:
                 break
             if width == 1:
@@ -156,7 +157,7 @@ class Cutter:
 _REMEDIES = {
     "neurons_per_core": "use a smaller input or stride",
     "synapse_bits_per_core": "use fewer input features or narrower weights",
-    "axons_in_per_core": "use fewer input channels or features",
+    "axons_in_per_core": "use fewer input channels or features (before a sum pool, all of them)",
 }
 
 

@@ -1,11 +1,22 @@
 """The report of one deployment: a single HTML file that opens offline, on paper or in the dark.
 
-`ReportData` says what there is to show, `render` gives the page, `save` writes it.
+`report` and `report_of` gather what is known into `ReportData`; `render` makes the page of it,
+`save` writes it.
 """
 
 from __future__ import annotations
 
+from snndeploy.report.compose import Report, report, report_of
 from snndeploy.report.data import BackendRow, ExitSummary, ReportData
 from snndeploy.report.page import render, save
 
-__all__ = ["BackendRow", "ExitSummary", "ReportData", "render", "save"]
+__all__ = [
+    "Report",
+    "report",
+    "report_of",
+    "ReportData",
+    "BackendRow",
+    "ExitSummary",
+    "render",
+    "save",
+]

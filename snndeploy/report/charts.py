@@ -47,16 +47,19 @@ def accuracy(data: ReportData) -> Chart | None:
         for (value, names), dashes in zip(_levels(data).items(), _DASHES, strict=False):
             label = f"{units.shorten(' = '.join(names), 44)}, {units.percent(value, 2)}"
             ax.axhline(value, color=svg.MUTED, linewidth=1.2, linestyle=dashes, label=label)
-        if data.exit is not None:
+        if data.exit is not None and data.exit.accuracy is not None:
             point = (data.exit.mean_steps, data.exit.accuracy)
             label = f"early exit, {units.percent(data.exit.accuracy, 2)}"
             ax.plot(*point, "o", color=svg.CONTRAST, markersize=8, label=label)
         ax.set(xlabel="steps", ylabel="accuracy", xlim=(0.5, len(values) + 0.5))
-        top = max([*values, *data.accuracies.values()])
-        ax.set_ylim(max(0.0, values.min() - 0.04), min(1.0, top) + 0.04)
+        shown = [*values, *data.accuracies.values()]
+        pad = max(0.01, 0.08 * (max(shown) - min(shown)))
+        ax.set_ylim(max(0.0, min(shown) - pad), max(shown) + pad)
+        ax.set_yticks([tick for tick in ax.get_yticks() if tick <= 1.0])
+        ax.set_ylim(max(0.0, min(shown) - pad), max(shown) + pad)
         ax.grid(axis="y")
         ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None, symbol=" %"))
 
     caption = (
         f"{len(data.trace):,} samples, each read out after the same number of steps. Shaded: the "
@@ -202,7 +205,7 @@ def raster(data: ReportData, sample: int = 0) -> Chart | None:
                 ax.plot(
                     *_dashes(step + 1, row + base + 0.5),
                     color=colour,
-                    linewidth=2.2,
+                    linewidth=1.7,
                     solid_capstyle="butt",
                 )
             ticks.append(base + band.shape[1] / 2)
@@ -219,7 +222,7 @@ def raster(data: ReportData, sample: int = 0) -> Chart | None:
         f"Sample {sample}: {total:,} spikes in {steps} steps; a row is a neuron, at most "
         f"{_RASTER_NEURONS} a layer are drawn."
     )
-    tall = min(720, max(240, 60 + 3 * (height + gap * len(bands))))
+    tall = min(600, max(220, 60 + 2 * (height + gap * len(bands))))
     return Chart(svg.draw("raster", label, paint, 500, tall), caption)
 
 

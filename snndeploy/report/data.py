@@ -43,7 +43,8 @@ class ExitSummary:
     Attributes:
         policy: the policy's spelling.
         stop_steps: int64 (N,), the step at which each sample stopped.
-        accuracy: with the policy; `settled_accuracy` had every sample run to the end.
+        accuracy: with the policy; `settled_accuracy` had every sample run to the end. None
+            without labels.
         mean_steps: mean of `stop_steps`.
         spike_ratio: spikes with the policy over spikes without it.
         held_out_samples: how many samples these figures rest on.
@@ -51,8 +52,8 @@ class ExitSummary:
 
     policy: str
     stop_steps: Int64Array
-    accuracy: float
-    settled_accuracy: float
+    accuracy: float | None
+    settled_accuracy: float | None
     mean_steps: float
     spike_ratio: float
     held_out_samples: int
@@ -83,7 +84,8 @@ class ReportData:
         certificate_lines: plain sentences on why, or why not.
         backends: one row for each backend that ran the samples.
         exit: the exit policy's figures.
-        estimate: energy and latency on a chip; `baselines` are what it is held against.
+        estimate: energy and latency on a chip; `exit_estimate` with early exit; `baselines` are
+            what they are held against.
         provenance: further (label, value) rows, such as the data set's hash.
     """
 
@@ -100,6 +102,7 @@ class ReportData:
     estimate: Estimate | None = None
     baselines: tuple[Estimate, ...] = ()
     provenance: tuple[tuple[str, str], ...] = ()
+    exit_estimate: Estimate | None = None
 
     @property
     def heading(self) -> str:
@@ -160,11 +163,15 @@ class ReportData:
             return None
         label = "Energy an inference"
         if found.unpriced:
-            return Headline(label, "No total", f"no price for {', '.join(found.unpriced)}", "open")
+            names = ", ".join(units.event_name(event) for event in found.unpriced)
+            return Headline(label, "No total", f"no price for: {names}", "open")
         known = found.energy_pj or found.dynamic_pj
         name = "static included" if found.energy_pj is not None else "dynamic only"
         grade = f"weakest constant: {found.grade or 'none'}"
         hint = f"{units.energy_range(known)}\n{name}; {grade}"
+        early = self.exit_estimate
+        if early is not None and not early.unpriced:
+            hint += f"\n{units.energy(early.energy_pj or early.dynamic_pj)} with early exit"
         return Headline(label, units.energy(known), hint)
 
     def _backends_tile(self) -> Headline | None:

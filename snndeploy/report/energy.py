@@ -3,48 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from snndeploy.cost.breakeven import PUBLISHED_MARKS, break_even_spikes
 from snndeploy.cost.estimate import Estimate, Interval, Term, total
 from snndeploy.hardware import GRADES
+from snndeploy.measure import count_events
 from snndeploy.report import units
+from snndeploy.report.data import ReportData
 from snndeploy.report.tables import Table
-
-EVENTS = {
-    "synop": "synaptic operation",
-    "mac": "multiply-accumulate",
-    "update_active": "neuron update, firing",
-    "update_inactive": "neuron update, silent",
-    "spike": "spike emitted",
-    "packet": "packet to a core",
-    "hop": "mesh hop",
-    "bias": "bias addition",
-    "compare": "comparison",
-    "barrier": "barrier of a core",
-    "io_byte": "byte between host and chip",
-    "reset": "neuron reset",
-    "weight_read": "weight read",
-    "activation_access": "activation access",
-}
 
 
 @dataclass(frozen=True)
 class Comparison:
     """The network against one baseline: who uses less, on what basis."""
 
-    title: str
+    baseline: str
+    ours: str
     ratio: str
+    basis: str
     verdict: str
-
-
-def event_name(event: str) -> str:
-    """An event in words."""
-    return EVENTS.get(event, event.replace("_", " "))
 
 
 def sources(estimate: Estimate) -> tuple[str, ...]:
     """Where the prices come from; the tables refer to them by number, from 1."""
-    return tuple(dict.fromkeys(t.source for t in estimate.terms if t.source and t.count > 0))
+    weight = {event: energy.nominal for event, energy in estimate.by_event().items()}
+    terms = sorted(estimate.terms, key=lambda term: -weight[term.event])
+    return tuple(dict.fromkeys(t.source for t in terms if t.source and t.count > 0))
 
 
 def term_table(estimate: Estimate) -> Table:
@@ -55,7 +40,7 @@ def term_table(estimate: Estimate) -> Table:
         groups.setdefault(term.event, []).append(term)
     whole = total(estimate.terms).nominal
     rows = [
-        _row((event_name(event),), terms, whole, known)
+        _row((units.event_name(event),), terms, whole, known)
         for event, terms in sorted(groups.items(), key=lambda g: -total(g[1]).nominal)
         if any(term.count > 0 for term in terms)
     ]
@@ -69,7 +54,7 @@ def layer_term_table(estimate: Estimate) -> Table:
     """One row a layer and kind of event."""
     whole, known = total(estimate.terms).nominal, sources(estimate)
     rows = [
-        _row((term.layer, event_name(term.event)), [term], whole, known)
+        _row((term.layer, units.event_name(term.event)), [term], whole, known)
         for term in estimate.terms
         if term.count > 0
     ]
@@ -111,7 +96,7 @@ def totals_table(estimates: Iterable[Estimate]) -> Table:
             item.boundary,
             units.energy(item.dynamic_pj),
             units.energy_range(item.dynamic_pj),
-            units.energy(item.static_pj),
+            "left out" if _static_is_left_out(item) else units.energy(item.static_pj),
             units.energy(item.energy_pj),
             units.span(item.latency_us, units.US, "s"),
             item.grade or units.NONE,
@@ -126,7 +111,9 @@ def facts(estimate: Estimate) -> tuple[tuple[str, str], ...]:
     """Boundary, static share and mapping, as (label, value)."""
     static, whole = estimate.static_pj, estimate.energy_pj
     share = "unknown: the profile has no static power or no times"
-    if static is not None and whole is not None and whole.nominal > 0:
+    if static is not None and static.nominal == 0:
+        share = "left out: the profile has no static power"
+    elif static is not None and whole is not None and whole.nominal > 0:
         share = f"{units.percent(static.nominal / whole.nominal)} of the total"
     mapping = "not placed"
     if estimate.cores:
@@ -139,49 +126,81 @@ def facts(estimate: Estimate) -> tuple[tuple[str, str], ...]:
         ("Latency, mean", _latency(estimate.latency_us)),
         ("Batch", f"1; means over {estimate.samples:,} samples"),
         ("Grade of the total", estimate.grade or "none"),
-        ("Unpriced", ", ".join(event_name(e) for e in estimate.unpriced) or "nothing"),
+        ("Unpriced", ", ".join(units.event_name(e) for e in estimate.unpriced) or "nothing"),
     ]
     return tuple(rows)
 
 
-def comparisons(estimate: Estimate, baselines: Iterable[Estimate]) -> tuple[Comparison, ...]:
+def comparisons(
+    ours: Iterable[Estimate], baselines: tuple[Estimate, ...]
+) -> tuple[Comparison, ...]:
     """Each baseline's energy over the network's, on the widest basis that both sides know."""
-    return tuple(_compare(estimate, baseline) for baseline in baselines)
+    return tuple(_compare(estimate, baseline) for estimate in ours for baseline in baselines)
+
+
+def comparison_table(found: Iterable[Comparison]) -> Table:
+    """One row a pair."""
+    head = ("baseline", "over", "ratio", "energy", "verdict")
+    rows = tuple((c.baseline, c.ours, c.ratio, c.basis, c.verdict) for c in found)
+    return Table(head, rows, "lllll")
 
 
 def _compare(ours: Estimate, theirs: Estimate) -> Comparison:
+    names = theirs.title, ours.title
     basis, a, b = "total", ours.energy_pj, theirs.energy_pj
-    if a is None or b is None:
+    if a is None or b is None or _static_is_left_out(ours) or _static_is_left_out(theirs):
         basis, a, b = "dynamic", ours.dynamic_pj, theirs.dynamic_pj
     if a is None or b is None or min(a.low, b.low) <= 0:
-        return Comparison(theirs.title, units.NONE, "cannot be compared: a term has no price")
+        return Comparison(*names, units.NONE, units.NONE, "cannot be compared: a term has no price")
     ratio = Interval(b.low / a.high, b.nominal / a.nominal, b.high / a.low)
-    figures = f"{ratio.nominal:.2g} times ({ratio.low:.2g} to {ratio.high:.2g}), {basis} energy"
+    figures = f"{ratio.nominal:.2g} times ({ratio.low:.2g} to {ratio.high:.2g})"
     if ratio.low <= 1.0 <= ratio.high:
-        return Comparison(theirs.title, figures, "inconclusive: the interval spans 1")
+        return Comparison(*names, figures, basis, "inconclusive: the interval spans 1")
     word = "less" if ratio.low > 1.0 else "more"
-    verdict = f"the spiking network uses {word}"
+    verdict = f"the network uses {word}"
     if ours.boundary != theirs.boundary:
         verdict += f", but boundaries differ ({ours.boundary} against {theirs.boundary})"
-    return Comparison(theirs.title, figures, verdict)
+    return Comparison(*names, figures, basis, verdict)
 
 
-def break_even(estimate: Estimate, baselines: Iterable[Estimate]) -> str:
-    """The spikes a synapse and inference at which the network would cost what the ANN does."""
-    events = sum(t.count for t in estimate.terms if t.event == "synop")
+def break_even(data: ReportData, baselines: Iterable[Estimate]) -> tuple[str, ...]:
+    """The spikes a synapse and inference below which the network is cheaper, in sentences."""
+    lines = []
     for baseline in baselines:
-        synapses = sum(t.count for t in baseline.terms if t.event == "mac")
-        ours, theirs = estimate.dynamic_pj, baseline.dynamic_pj
-        if not events or not synapses or ours is None or theirs is None or ours.nominal <= 0:
-            continue
-        rate = events / synapses
-        even = rate * theirs.nominal / ours.nominal
-        return (
-            f"The network makes {rate:.2g} synaptic operations for each multiply-accumulate of "
-            f"“{baseline.title}”; at about {even:.2g} the dynamic energies would be equal, if "
-            "energy were in proportion to spikes."
-        )
-    return ""
+        even = break_even_spikes(data.program, baseline)
+        if even is not None:
+            lines.append(
+                f"Against {baseline.title}: {even:.2g} spikes a synapse and inference at most, "
+                "were synaptic operations all that the chip paid for."
+            )
+    if lines and data.trace.spikes:
+        found = count_events(data.program, data.trace).spikes_per_synapse
+        lines.insert(0, f"This network makes {found:.2g} spikes a synapse and inference.")
+    return (*lines, *(f"Published: {mark}." for mark in PUBLISHED_MARKS)) if lines else ()
+
+
+def named(baselines: Iterable[Estimate]) -> tuple[Estimate, ...]:
+    """The baselines, those of one title told apart by the first note of their own."""
+    found = tuple(baselines)
+    titles = [item.title for item in found]
+    result = []
+    for item in found:
+        others = [o for o in found if o is not item and o.title == item.title]
+        shared = {note for other in others for note in other.notes}
+        own = [note for note in item.notes if note not in shared]
+        twice = titles.count(item.title) > 1 and own
+        result.append(replace(item, title=f"ANN, {own[0]} ({item.title})") if twice else item)
+    return tuple(result)
+
+
+def notes(estimate: Estimate, baselines: Iterable[Estimate]) -> tuple[str, ...]:
+    """What the reader must know, each thing once."""
+    theirs = dict.fromkeys(note for item in baselines for note in item.notes)
+    return (*estimate.notes, *(f"Baseline: {n}" for n in theirs if n not in estimate.notes))
+
+
+def _static_is_left_out(estimate: Estimate) -> bool:
+    return estimate.static_pj is None or estimate.static_pj.nominal == 0
 
 
 def _latency(latency: Interval | None) -> str:

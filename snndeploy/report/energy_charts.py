@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from snndeploy.cost.estimate import ZERO, Estimate, Interval, total
 from snndeploy.report import svg, units
 from snndeploy.report.charts import Chart
-from snndeploy.report.energy import event_name
 
 MAX_LAYERS = 40
 _OTHERS = "all else"
@@ -52,9 +51,8 @@ def by_layer(estimate: Estimate, baselines: tuple[Estimate, ...]) -> Chart:
     return Chart(svg.draw("energy-layers", label, paint, 500, min(height, 1400), 2), caption)
 
 
-def against(estimate: Estimate, baselines: tuple[Estimate, ...]) -> Chart:
+def against(everyone: tuple[Estimate, ...]) -> Chart:
     """Bars of dynamic and static energy: the network, then each baseline."""
-    everyone = (estimate, *baselines)
     dynamic = [total(item.terms) for item in everyone]
     static = [item.static_pj or ZERO for item in everyone]
     whole = [a + b for a, b in zip(dynamic, static, strict=True)]
@@ -70,19 +68,21 @@ def against(estimate: Estimate, baselines: tuple[Estimate, ...]) -> Chart:
         ax.errorbar(
             low + high, rows, xerr=spread, fmt="none", color=svg.INK, elinewidth=1, capsize=3
         )
-        names = ["\n".join(wrap(units.shorten(item.title, 40), 22)) for item in everyone]
+        names = ["\n".join(wrap(units.shorten(item.title, 62), 22)) for item in everyone]
         ax.set_yticks(rows, names, parse_math=False)
         ax.set(xlabel=f"{unit} an inference", xlim=(0, None), ylim=(len(everyone) - 0.4, -0.6))
         ax.grid(axis="x")
 
     named = zip(everyone, whole, strict=True)
     label = "Energy an inference: " + ", ".join(f"{e.title} {units.energy(w)}" for e, w in named)
-    unknown = [item.title for item in everyone if item.static_pj is None]
+    unknown = [item.title for item in everyone if not item.static_pj or not item.static_pj.nominal]
     caption = "Whiskers: interval of the sum."
+    if any(item.unpriced for item in everyone):
+        caption += " Priced terms only: see what has no price above."
     if unknown:
-        caption += f" Static energy unknown, not zero: {', '.join(unknown)}."
+        caption += f" Static energy left out, not zero: {', '.join(unknown)}."
     return Chart(
-        svg.draw("energy-against", label, paint, 500, 130 + 44 * len(everyone), 2), caption
+        svg.draw("energy-against", label, paint, 500, 130 + 52 * len(everyone), 2), caption
     )
 
 
@@ -92,7 +92,7 @@ def _series(estimate: Estimate, layers: list[str]) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for term in estimate.terms:
         if term.energy_pj is not None and term.layer in place:
-            row = found.setdefault(event_name(term.event), np.zeros(len(layers)))
+            row = found.setdefault(units.event_name(term.event), np.zeros(len(layers)))
             row[place[term.layer]] += term.energy_pj.nominal
     ordered = sorted((kv for kv in found.items() if kv[1].any()), key=lambda kv: -kv[1].sum())
     room = len(svg.SERIES) - 1

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from snndeploy.files import save_text
 from snndeploy.report import charts, energy, energy_charts, tables, units
 from snndeploy.report.data import ReportData
 
@@ -48,18 +48,7 @@ def render(data: ReportData) -> str:
 def save(data: ReportData, path: str | Path) -> Path:
     """Write the report; a file that was there before stays whole until the new one is."""
     target = Path(path)
-    page = render(data)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(page)
-        temporary.chmod(0o644)
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    save_text(render(data), target)
     return target
 
 
@@ -86,16 +75,20 @@ def _energy(data: ReportData) -> dict[str, object] | None:
     found = data.estimate
     if found is None:
         return None
+    early = () if data.exit_estimate is None else (data.exit_estimate,)
+    ours = (found, *(replace(e, title=f"{e.title}, early exit") for e in early))
+    baselines = energy.named(data.baselines)
     return {
         "estimate": found,
         "terms": energy.term_table(found),
         "layer_terms": energy.layer_term_table(found),
-        "totals": energy.totals_table((found, *data.baselines)),
+        "totals": energy.totals_table((*ours, *baselines)),
+        "unpriced": ", ".join(units.event_name(event) for event in found.unpriced),
         "sources": energy.sources(found),
         "facts": energy.facts(found),
-        "comparisons": energy.comparisons(found, data.baselines),
-        "break_even": energy.break_even(found, data.baselines),
-        "by_layer": energy_charts.by_layer(found, data.baselines),
-        "against": energy_charts.against(found, data.baselines),
-        "notes": (*found.notes, *(f"{b.title}: {n}" for b in data.baselines for n in b.notes)),
+        "comparisons": energy.comparison_table(energy.comparisons(ours, baselines)),
+        "break_even": energy.break_even(data, baselines),
+        "by_layer": energy_charts.by_layer(found, baselines),
+        "against": energy_charts.against((*ours, *baselines)),
+        "notes": energy.notes(found, baselines),
     }

@@ -1,4 +1,4 @@
-"""Numbers for readers: engineering prefixes, thousands, percentages and intervals."""
+"""Numbers and events for readers: engineering prefixes, percentages, intervals, plain words."""
 
 from __future__ import annotations
 
@@ -14,6 +14,27 @@ PJ = 1e-12
 US = 1e-6
 NONE = "\N{EN DASH}"
 """What a table shows where there is no figure."""
+
+
+EVENTS = {
+    "synop": "synaptic operation",
+    "synop_conv": "synaptic operation, convolution",
+    "mac": "multiply-accumulate",
+    "update_active": "neuron update, firing",
+    "update_inactive": "neuron update, silent",
+    "spike": "spike emitted",
+    "packet": "packet to a core",
+    "hop": "mesh hop",
+    "chip_crossing": "packet to another chip",
+    "bias": "bias addition",
+    "compare": "comparison",
+    "barrier": "barrier of a core",
+    "io_byte": "byte between host and chip",
+    "reset": "neuron reset",
+    "weight_read": "weight read",
+    "activation_access": "activation access",
+}
+"""Events in words."""
 
 
 def engineering(value: float, unit: str) -> str:
@@ -70,6 +91,11 @@ def shorten(text: str, limit: int = 22) -> str:
         return text
     head = (limit - 1) // 2
     return f"{text[:head]}…{text[-(limit - 1 - head) :]}"
+
+
+def event_name(event: str) -> str:
+    """An event in words."""
+    return EVENTS.get(event, event.replace("_", " "))
 
 
 def _split(value: float) -> tuple[str, str]:

@@ -33,7 +33,10 @@ class Lava:
 
     def status(self) -> BackendStatus:
         """The versions in the Lava environment, or how to make it."""
-        return BackendStatus(environment.versions(), environment.missing())
+        try:
+            return BackendStatus(environment.versions(), environment.missing())
+        except OSError as error:
+            return BackendStatus(missing=f"the Lava environment cannot be read: {error}")
 
     def install(self, say: Callable[[str], None]) -> None:
         """Make or mend the Lava environment."""
@@ -94,7 +97,7 @@ def run_job(program: Program, job: Job) -> tuple[Int64Array, dict[str, Int8Array
 
     The records stay on disk, mapped into memory; their names are gone when this returns.
     """
-    folder = Path(tempfile.mkdtemp(prefix="snndeploy-lava-"))
+    folder = Path(tempfile.mkdtemp(prefix="snndeploy-lava-")).absolute()
     try:
         write_job(job, folder)
         supervise(environment.environment_python(), folder, _timeout(program, job))

@@ -23,7 +23,8 @@ from snndeploy_backends.lava.supervisor import worker_command
 FOLDER_VARIABLE = "SNNDEPLOY_LAVA_ENV"
 PYTHON_VARIABLE = "SNNDEPLOY_LAVA_PYTHON"
 INSTALL = "run: snndeploy backends install lava"
-PYTHONS = ("3.11", "3.10")
+PYTHONS = ("3.11", "3.10", "3.12")
+"""Versions on which all of it was seen to work, though lava-nc declares 3.10 only."""
 LAVA_VERSION = "0.10.0"
 STAMP = "snndeploy-lava.json"
 
@@ -47,7 +48,8 @@ Say = Callable[[str], None]
 def environment_folder() -> Path:
     """Where the environment lies, or will."""
     named = os.environ.get(FOLDER_VARIABLE)
-    return Path(named) if named else Path(platformdirs.user_cache_dir("snndeploy")) / "lava"
+    cache = Path(platformdirs.user_cache_dir("snndeploy"))
+    return Path(named).expanduser().absolute() if named else cache / "lava"
 
 
 def environment_python() -> Path:
@@ -75,7 +77,7 @@ def missing() -> str:
     if versions().get("lava-nc") != LAVA_VERSION or "numpy" not in versions():
         return f"the Lava environment at {folder} is incomplete; {INSTALL}"
     stamp = folder / STAMP
-    if stamp.exists() and stamp.read_text(encoding="utf-8") != _stamp():
+    if stamp.exists() and stamp.read_text(encoding="utf-8", errors="replace") != _stamp():
         return f"the Lava environment at {folder} belongs to another snndeploy; {INSTALL}"
     return ""
 
@@ -94,7 +96,8 @@ def install(say: Say) -> None:
         say(f"checking the Lava environment at {folder}")
         problem = _broken(environment_python())
         if not problem:
-            (folder / STAMP).write_text(_stamp(), encoding="utf-8")
+            if not (folder / STAMP).exists():  # made by hand; now it is ours
+                (folder / STAMP).write_text(_stamp(), encoding="utf-8")
             say("complete")
             return
         say(f"it does not work, making it anew: {problem}")

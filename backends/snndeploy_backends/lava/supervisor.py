@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import snndeploy
+from snndeploy import errors as core
 from snndeploy.errors import DoesNotFitError, SnnDeployError, WorkerError
 from snndeploy_backends.lava.sessions import Session
 from snndeploy_backends.lava.worker.job import read_failure
@@ -28,8 +28,8 @@ _STDERR_LINES = 8
 def worker_command(python: Path, *arguments: Path) -> list[str]:
     """How to start `worker/main.py`, free of the parent's Python settings."""
     main = Path(__file__).parent / "worker" / "main.py"
-    core = Path(snndeploy.__file__).parent
-    return [str(python), "-I", "-B", str(main), str(core), *map(str, arguments)]
+    package = Path(core.__file__).parent
+    return [str(python), "-I", "-B", str(main), str(package), *map(str, arguments)]
 
 
 def supervise(python: Path, folder: Path, timeout: float) -> None:
@@ -51,6 +51,7 @@ def supervise(python: Path, folder: Path, timeout: float) -> None:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
+            cwd=folder,
             start_new_session=True,
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         )
@@ -75,10 +76,9 @@ def _follow(
             return
         if kind == "started":
             session.note_shared_memory()
+            progress = "at the first step"
         elif kind == "alive" and event["steps"]:
             progress = f"at step {event['step']} of {event['steps']}"
-        elif kind == "error":
-            raise _reported(event["failure"])
         elif kind == "died":
             who = f"the process of layer '{event['layer']}'" if event["layer"] else "a process"
             raise _failure(f"{who} died {progress}: {_status(event['status'])}", folder)
@@ -92,7 +92,7 @@ def _follow(
                 folder,
                 f"give it longer with {TIMEOUT_VARIABLE}=<seconds>, or fewer samples at a time",
             )
-        elif kind == "ended":
+        elif kind in ("error", "ended"):
             recorded = read_failure(folder)
             if recorded is not None:
                 raise _reported(recorded)

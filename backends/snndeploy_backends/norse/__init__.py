@@ -39,14 +39,10 @@ class Norse:
 
     def status(self) -> BackendStatus:
         """The versions of the installed packages; imports none of them."""
-        versions: dict[str, str] = {}
-        missing: list[str] = []
-        for package in _PACKAGES:
-            try:
-                versions[package] = version(package)
-            except PackageNotFoundError:
-                missing.append(package)
+        found = {package: _version(package) for package in _PACKAGES}
+        missing = [package for package in _PACKAGES if not found[package]]
         lacking = f"not installed: {', '.join(missing)}; pip install {' '.join(missing)}"
+        versions = {package: number for package, number in found.items() if number}
         return BackendStatus(versions, lacking if missing else "")
 
     def open(self, program: Program, inputs: Int64Array, steps: int) -> NorseSession:
@@ -68,6 +64,13 @@ class Norse:
         device = _usable(wanted)
         opened: NorseSession = session.NorseSession(program, inputs, steps, device)
         return opened
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def _usable(device: str) -> str:

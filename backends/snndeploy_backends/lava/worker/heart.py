@@ -1,7 +1,8 @@
 """Tells the parent that the worker lives, and ends the worker if the parent does not.
 
-Events are JSON lines: `alive` with the steps done, `started`, `done`, `error` with the failure
-on record, `died` with the layer whose process is gone, `failed` if the worker itself raised.
+Events are JSON lines, short enough for a pipe to keep them whole: `alive` with the steps done,
+`started`, `done`, `error` if a failure is on record in the run folder, `died` with the layer
+whose process is gone, `failed` if the worker itself raised.
 """
 
 from __future__ import annotations
@@ -74,9 +75,8 @@ class Heart:
         while not pause.wait(BEAT_SECONDS):
             if os.getppid() != self.parent:
                 self._die()
-            failure = read_failure(self.folder) if self.actors else None
-            if failure is not None:
-                self.tell("error", failure=failure)
+            if self.actors and read_failure(self.folder) is not None:
+                self.tell("error")
                 return
             for actor in self.actors:
                 if actor.exitcode is not None:

@@ -12,6 +12,7 @@ Both sides use this module, so it keeps to what the worker's Python and NumPy kn
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass, fields
@@ -124,10 +125,9 @@ def record_failure(folder: Path, failure: dict[str, Any]) -> None:
     """Keep a failure in the run folder, whole, unless another process was first."""
     draft = folder / f"error.{os.getpid()}.json"
     draft.write_text(json.dumps(failure), encoding="utf-8")
-    try:
+    with contextlib.suppress(FileExistsError):
         os.link(draft, folder / "error.json")
-    except FileExistsError:
-        draft.unlink()
+    draft.unlink()
 
 
 def read_failure(folder: Path) -> dict[str, Any] | None:
@@ -154,11 +154,10 @@ def _described(node: Node, arrays: dict[str, Any]) -> dict[str, Any]:
 
 
 def _node(entry: dict[str, Any], arrays: Any) -> Node:
-    values: dict[str, Any] = {}
-    for name, value in entry.items():
-        if isinstance(value, list):
-            value = tuple(value)
-        elif isinstance(value, dict):
-            value = arrays[value["array"]] if "array" in value else Grid(*value["grid"])
-        values[name] = value
+    def value_of(value: Any) -> Any:
+        if isinstance(value, dict):
+            return arrays[value["array"]] if "array" in value else Grid(*value["grid"])
+        return tuple(value) if isinstance(value, list) else value
+
+    values = {name: value_of(value) for name, value in entry.items()}
     return NODES[values.pop("type")](**values)

@@ -50,7 +50,7 @@ def work(folder: Path) -> int:
         run(folder, heart)
     except Exception as error:  # noqa: BLE001 - the parent must be told, whatever it is
         traceback.print_exc()
-        heart.tell("failed", problem=f"{type(error).__name__}: {error}")
+        heart.tell("failed", problem=f"{type(error).__name__}: {error}"[:1000])
         return 1
     return 0
 

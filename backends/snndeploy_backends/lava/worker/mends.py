@@ -22,8 +22,8 @@ def import_lava() -> None:
     def hashable(cls: type | None = None, /, **options: Any) -> Any:
         return original(cls, **{"unsafe_hash": True, **options})
 
-    dataclasses.dataclass = hashable  # type: ignore[assignment]
+    dataclasses.dataclass = hashable
     try:
         importlib.import_module("lava.magma.compiler.var_model")
     finally:
-        dataclasses.dataclass = original  # type: ignore[assignment]
+        dataclasses.dataclass = original

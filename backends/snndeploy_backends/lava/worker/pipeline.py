@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from snndeploy.errors import DoesNotFitError
 from snndeploy.layers import Layer
 from snndeploy.network import Network
-
 from snndeploy_backends.lava.worker.job import Job, record_failure
 from snndeploy_backends.lava.worker.populations import Message, Population
 

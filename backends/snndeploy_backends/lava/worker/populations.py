@@ -6,21 +6,21 @@ Arrays carry a leading axis of 1, the batch that `numerics` and `linear_ops` exp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from snndeploy import linear_ops
-from snndeploy.layers import Layer
-from snndeploy.network import Input, MaxPool2d, Network, Neuron, Output
+from snndeploy.layers import Kind, Layer
+from snndeploy.network import MaxPool2d, Network, Neuron, Output
 from snndeploy.numerics import Int64Array, check_word, fire, window_share
-
 from snndeploy_backends.lava.worker.job import Job
 from snndeploy_backends.lava.worker.projections import CompiledProjection, total_current
 
-Message = NDArray[Any]
+Message: TypeAlias = NDArray[Any]
+"""What one process sends another in a step; int8 spikes, int32 input values."""
 
 
 class Population(Protocol):
@@ -30,7 +30,7 @@ class Population(Protocol):
         """Reset for a new sample."""
         ...
 
-    def step(self, t: int, messages: Sequence[Message]) -> NDArray[Any]:
+    def step(self, t: int, messages: Sequence[Message]) -> Message:
         """Advance by logical step t; one flat message a projection. Returns (*shape)."""
         ...
 
@@ -40,7 +40,7 @@ class Source:
 
     def __init__(self, job: Job) -> None:
         self.inputs = job.inputs.astype(np.int32)
-        self.silence = np.zeros_like(self.inputs[0])
+        self.silence: Message = np.zeros_like(self.inputs[0])
         self.duration = _injection_steps(job)
         self.current = self.silence
 
@@ -48,7 +48,7 @@ class Source:
         """Take up the next sample."""
         self.current = self.inputs[sample]
 
-    def step(self, t: int, messages: Sequence[Message]) -> NDArray[np.int32]:
+    def step(self, t: int, messages: Sequence[Message]) -> Message:
         """The sample within the window, silence after it."""
         return self.current if t < self.duration else self.silence
 
@@ -99,13 +99,14 @@ class Neurons(_Membranes):
         """Back to v0 and a count of 0."""
         self.membrane, self.count = self.start, np.zeros_like(self.start)
 
-    def step(self, t: int, messages: Sequence[Message]) -> NDArray[np.int8]:
+    def step(self, t: int, messages: Sequence[Message]) -> Message:
         """The spikes of step t."""
         v = self.integrate(t, messages)
         self.membrane, self.count, spikes = fire(
             v, self.count, self.theta, self.levels, signed=self.signed
         )
-        return spikes[0]
+        emitted: Message = spikes[0]
+        return emitted
 
 
 class Readout(_Membranes):
@@ -115,10 +116,10 @@ class Readout(_Membranes):
         """Back to 0."""
         self.membrane = self.start
 
-    def step(self, t: int, messages: Sequence[Message]) -> Int64Array:
+    def step(self, t: int, messages: Sequence[Message]) -> Message:
         """The membranes after step t."""
         self.membrane = self.integrate(t, messages)
-        logits: Int64Array = self.membrane[0]
+        logits: Message = self.membrane[0]
         return logits
 
 
@@ -137,14 +138,14 @@ class CountPool:
         """Back to counts of 0."""
         self.counts, self.pooled = np.zeros_like(self.counts), np.zeros_like(self.pooled)
 
-    def step(self, t: int, messages: Sequence[Message]) -> NDArray[np.int8]:
+    def step(self, t: int, messages: Sequence[Message]) -> Message:
         """The change of the maxima at step t: -1, 0 or +1."""
         self.counts = self.counts + total_current(self.projections, messages)
         node = self.node
         pooled = linear_ops.max_pool(self.counts, node.kernel, node.stride, node.padding)
-        change = (pooled - self.pooled).astype(np.int8)
+        change: Message = (pooled - self.pooled).astype(np.int8)[0]
         self.pooled = pooled
-        return change[0]
+        return change
 
 
 def _injection_steps(job: Job) -> int:
@@ -158,8 +159,11 @@ def _compiled(layer: Layer, network: Network) -> list[CompiledProjection]:
 
 def populations(job: Job, layers: Sequence[Layer]) -> list[Population]:
     """One population a layer, in the order of the layer view."""
-    kinds = {Neuron: Neurons, MaxPool2d: CountPool, Output: Readout}
+    kinds: Mapping[Kind, Callable[[Layer, Job], Population]] = {
+        "neurons": Neurons,
+        "max_pool": CountPool,
+        "readout": Readout,
+    }
     return [
-        Source(job) if isinstance(layer.node, Input) else kinds[type(layer.node)](layer, job)
-        for layer in layers
+        Source(job) if layer.kind == "input" else kinds[layer.kind](layer, job) for layer in layers
     ]

@@ -73,7 +73,7 @@ def _convolution(op: Conv2d, shape: Shape) -> Operation:
 
     def apply(x: Int64Array) -> Int64Array:
         padded = np.concatenate(([0.0], x.ravel()))
-        out = weight @ padded.take(index)
-        return out.astype(np.int64).reshape(1, -1, height, width)
+        out: Int64Array = (weight @ padded.take(index)).astype(np.int64)
+        return out.reshape(1, -1, height, width)
 
     return apply

@@ -22,7 +22,12 @@ CHANNEL_SLOTS = 4
 
 
 def run(folder: Path, heart: Heart) -> None:
-    """Simulate the job in `folder`; leave the records, or an error, there."""
+    """Simulate the job in `folder`; leave the records, or an error, there.
+
+    Lava's sockets go to the working directory, which is `folder`.
+    """
+    # Else its sockets lie in a folder of their own that outlives a worker that is killed.
+    multiprocessing.process.current_process()._config["tempdir"] = "."  # type: ignore[attr-defined]
     job = read_job(folder)
     view = layers(job.network)
     board = np.frombuffer(mmap.mmap(-1, 16 * len(view)), np.int64).reshape(-1, 2)
@@ -34,8 +39,7 @@ def run(folder: Path, heart: Heart) -> None:
     heart.watch(board, [layer.name for layer in view], actors, steps)
     _run_steps(readout, steps)
     heart.rest()
-    failure = read_failure(folder)
-    heart.tell("done" if failure is None else "error", failure=failure)
+    heart.tell("done" if read_failure(folder) is None else "error")
     readout.stop()
 
 

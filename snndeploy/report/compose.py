@@ -1,0 +1,159 @@
+"""Reports from what the rest of snndeploy found out: a run and its estimates, or a whole story."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from snndeploy.certificate import Certificate
+from snndeploy.comparison import BackendResult
+from snndeploy.control import ExitPolicy
+from snndeploy.cost import Estimate
+from snndeploy.measure import settle_steps
+from snndeploy.numerics import Int64Array
+from snndeploy.program import Program
+from snndeploy.report.data import BackendRow, ExitSummary, ReportData
+from snndeploy.report.page import render, save
+from snndeploy.story import Story
+from snndeploy.trace import Trace
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """A report that can be looked at or saved."""
+
+    data: ReportData
+
+    @property
+    def html(self) -> str:
+        """The page."""
+        return render(self.data)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page; returns where."""
+        return save(self.data, path)
+
+
+def report(
+    program: Program,
+    trace: Trace,
+    *,
+    labels: Int64Array | None = None,
+    accuracies: Mapping[str, float] | None = None,
+    certificate: Certificate | None = None,
+    backends: tuple[BackendResult, ...] = (),
+    policy: ExitPolicy | None = None,
+    exit_trace: Trace | None = None,
+    estimate: Estimate | None = None,
+    exit_estimate: Estimate | None = None,
+    baselines: tuple[Estimate, ...] = (),
+    title: str = "",
+) -> Report:
+    """A report on one run; whatever is left out is left out of the page.
+
+    Args:
+        program: what was run.
+        trace: of the reference engine, until settled.
+        labels: the right classes of its samples.
+        accuracies: further accuracies, such as the float ANN's, best known first.
+        certificate: of exactness.
+        backends: of a comparison, the reference first.
+        policy, exit_trace: the policy, and the run of the same samples under it.
+        estimate, exit_estimate: cost of the settled run, and of the one with early exit.
+        baselines: what it is held against.
+        title: of the page; default is the network's name.
+    """
+    known = dict(accuracies or {})
+    if labels is not None and not known:
+        known = {"spiking, settled": trace.accuracy(labels)}
+    exact_mode = program.network.mode == "exact"
+    return Report(
+        ReportData(
+            program=program,
+            trace=trace,
+            title=title,
+            labels=labels,
+            accuracies=known,
+            settle_steps=settle_steps(trace, program.network.window) if exact_mode else None,
+            exact=None if certificate is None else True,
+            certificate_lines=() if certificate is None else certificate.sentences(),
+            backends=_rows(backends),
+            exit=None if exit_trace is None else _exit(policy, trace, exit_trace, labels),
+            estimate=estimate,
+            exit_estimate=exit_estimate,
+            baselines=baselines,
+        )
+    )
+
+
+def report_of(
+    story: Story, accuracies: Mapping[str, float] | None = None, title: str = ""
+) -> Report:
+    """The report of a whole story."""
+    made = report(
+        story.program,
+        story.trace,
+        labels=story.samples.y,
+        accuracies=accuracies,
+        certificate=story.certificate,
+        backends=story.results,
+        policy=story.policy,
+        exit_trace=story.exit_trace,
+        estimate=story.estimate,
+        exit_estimate=story.exit_estimate,
+        baselines=story.baselines,
+        title=title,
+    )
+    provenance = [("samples' hash", f"sha256 {story.samples.hash}")]
+    if story.certificate is not None and story.certificate.profile_hash is not None:
+        provenance.append(("profile hash", f"sha256 {story.certificate.profile_hash}"))
+    refused = story.certificate is None
+    return Report(
+        replace(
+            made.data,
+            exact=not refused,
+            certificate_lines=(story.refusal,) if refused else made.data.certificate_lines,
+            provenance=tuple(provenance),
+        )
+    )
+
+
+def _rows(results: tuple[BackendResult, ...]) -> tuple[BackendRow, ...]:
+    """The first is what the others are compared with."""
+    return tuple(
+        BackendRow(
+            name=result.name,
+            versions=result.versions,
+            samples=result.samples,
+            accuracy=result.accuracy,
+            spikes_equal=result.spikes_equal if place else None,
+            seconds=result.seconds if result.ran else None,
+            note=result.note
+            or ("" if result.divergence is None else f"first at {result.divergence}"),
+        )
+        for place, result in enumerate(results)
+    )
+
+
+def _exit(
+    policy: ExitPolicy | None, trace: Trace, stopped: Trace, labels: Int64Array | None
+) -> ExitSummary:
+    name = "not given"
+    if policy is not None:
+        name = (
+            f"dynamic-confidence{{threshold={policy.threshold:.4g} "
+            f"temperature={policy.temperature:.4g}}}, calibrated on "
+            f"{policy.held_out_samples:,} other samples"
+        )
+    return ExitSummary(
+        policy=name,
+        stop_steps=stopped.stop_steps,
+        accuracy=None if labels is None else stopped.accuracy(labels),
+        settled_accuracy=None if labels is None else trace.accuracy(labels),
+        mean_steps=float(np.mean(stopped.stop_steps)),
+        spike_ratio=stopped.total_events / max(trace.total_events, 1),
+        held_out_samples=len(stopped),
+    )

@@ -1,0 +1,69 @@
+"""A comparison finds what differs, and can itself be shown to fail."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from models import images, small_network
+
+from snndeploy import Planted, compare, lower, run
+from snndeploy.errors import InputError, SpikesDifferError
+
+
+@pytest.fixture(scope="module")
+def program():
+    return lower(small_network())
+
+
+@pytest.mark.parametrize("backend", ["reference", "norse"])
+def test_equal_backends_compare_equal(program, backend):
+    results = compare(program, images(8), ["judge", backend], labels=np.zeros(8, np.int64))
+    assert [r.spikes_equal for r in results] == [True, True]
+    assert results[0].accuracy == results[1].accuracy
+
+
+@pytest.mark.parametrize("backend", ["reference", "norse"])
+def test_a_threshold_changed_by_one_is_found_and_named(program, backend):
+    planted = Planted(backend, "act1", 2, 1)
+    results = compare(program, images(64), ["judge", backend], planted=planted)
+    found = results[1].divergence
+    assert found is not None
+    assert found.layer == "act1"
+    assert found.neuron[0] == 2  # the channel whose threshold was changed
+    assert found.step >= 1
+
+
+def test_the_first_divergence_is_the_first(program):
+    x = images(64)
+    good = run(program, x)
+    bad = run(Planted("reference", "act1", 2, 1).apply(program), x)
+    found = good.first_divergence(bad)
+    before = slice(None), slice(0, found.step - 1)
+    for name, spikes in good.spikes.items():
+        np.testing.assert_array_equal(spikes[before], bad.spikes[name][before])
+    at = (found.sample, found.step - 1, *found.neuron)
+    assert good.spikes["act1"][at] == found.ours != found.theirs == bad.spikes["act1"][at]
+    with pytest.raises(SpikesDifferError, match="act1"):
+        good.assert_same_spikes(bad)
+
+
+def test_a_change_of_the_readout_alone_is_found(program):
+    x = images(4)
+    good = run(program, x)
+    nodes = [
+        type(n)(n.name, n.bias + 1, n.scale) if n.name == program.network.output.name else n
+        for n in program.network.nodes
+    ]
+    bad = run(program.with_network(program.network.rewrite(nodes)), x)
+    assert good.first_divergence(bad).layer == "readout"
+
+
+@pytest.mark.parametrize("text", ["norse", "norse:act1:2", "norse:act1:x:1"])
+def test_a_malformed_plant_is_refused(text):
+    with pytest.raises(InputError, match="BACKEND:LAYER:CHANNEL:DELTA"):
+        Planted.parse(text)
+
+
+def test_a_plant_in_no_layer_names_the_layers(program):
+    with pytest.raises(InputError, match="act1, act2"):
+        Planted.parse("norse:nowhere:0:+1").apply(program)

@@ -1,0 +1,62 @@
+"""What `import snndeploy` offers, pinned."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import snndeploy
+
+PUBLIC = [
+    "BackendResult",
+    "Certificate",
+    "Estimate",
+    "ExitPolicy",
+    "HardwareProfile",
+    "Network",
+    "Planted",
+    "Program",
+    "Report",
+    "SnnDeployError",
+    "Trace",
+    "calibrate_exit",
+    "certify",
+    "compare",
+    "convert",
+    "estimate",
+    "estimate_ann",
+    "from_torch",
+    "hardware",
+    "integer_ann",
+    "load",
+    "load_policy",
+    "lower",
+    "report",
+    "run",
+    "save",
+]
+
+
+def test_public_names_are_pinned():
+    assert sorted(snndeploy.__all__) == PUBLIC
+    for name in PUBLIC:
+        assert getattr(snndeploy, name).__doc__
+
+
+def test_functions_are_not_shadowed_by_modules_of_the_same_name():
+    import snndeploy.hardware
+    import snndeploy.integer_ann
+    import snndeploy.report  # noqa: F401
+
+    assert callable(snndeploy.hardware)
+    assert callable(snndeploy.integer_ann)
+    assert callable(snndeploy.report)
+
+
+def test_import_does_not_load_the_heavy_libraries():
+    code = (
+        "import sys, snndeploy; heavy = {'torch', 'matplotlib', 'norse', 'sklearn'};"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
