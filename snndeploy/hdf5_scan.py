@@ -47,7 +47,7 @@ def check_bytes(content: bytes) -> None:
     """Refuse what must not even be opened; run this before `scan`.
 
     Strings lie in global heaps: objects one after another, each with an index, a size and the
-    bytes. HDF5 1.14 and 2.0 do not notice an object that takes no room, and loop for ever.
+    bytes. HDF5 2.0.0 does not notice an object that takes no room, and loops for ever.
 
     Raises:
         FileFormatError: no HDF5 file, an unusual word size, or such an object.
@@ -103,8 +103,9 @@ def _members(group: h5py.Group) -> Iterator[tuple[str, Any]]:
         place = f"{group.name.rstrip('/')}/{name}"
         link = group.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink):
+            kind = "broken link" if link is None else type(link).__name__
             target = getattr(link, "filename", None) or getattr(link, "path", "")
-            _refuse(place, f"is a {type(link).__name__} to '{target}'")
+            _refuse(place, f"is a {kind} to '{target}'")
         yield place, group[name]
 
 

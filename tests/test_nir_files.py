@@ -261,6 +261,10 @@ def _empty(_: Path, file: h5py.File) -> None:
     file["node/nothing"] = h5py.Empty("f4")
 
 
+def _no_stride(_: Path, file: h5py.File) -> None:
+    file["node/nodes/pool/nodes/window_sum/stride"][()] = [0, 0]
+
+
 def _no_node(_: Path, file: h5py.File) -> None:
     del file["node"]
 
@@ -285,6 +289,7 @@ HOSTILE: dict[Callable[[Path, h5py.File], None], str] = {
     _named_type: "not a group or a dataset",
     _filter: "only gzip",
     _empty: "holds nothing",
+    _no_stride: "FloatingPointError",
     _no_node: "is damaged or not a NIR file",
     _unknown_node: "is damaged or not a NIR file",
 }
