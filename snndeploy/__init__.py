@@ -14,8 +14,6 @@ sd.report(program, trace, estimate=estimate).save("report.html")
 sd.save(snn, "model.nir")
 """
 
-from snndeploy.certificate import Certificate
-from snndeploy.comparison import BackendResult, Planted
 from snndeploy.control import ExitPolicy, load_policy
 from snndeploy.cost import Estimate, estimate_ann
 from snndeploy.deploy import (
@@ -33,10 +31,12 @@ from snndeploy.errors import SnnDeployError
 from snndeploy.hardware import HardwareProfile, hardware
 from snndeploy.integer_ann import integer_ann
 from snndeploy.network import Network
-from snndeploy.nir_file import save
+from snndeploy.nirfile import save
 from snndeploy.program import Program
 from snndeploy.report import Report, report
 from snndeploy.trace import Trace
+from snndeploy.verify.certificate import Certificate
+from snndeploy.verify.comparison import BackendResult, Planted
 
 __version__ = "0.1.0"
 

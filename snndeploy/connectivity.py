@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from snndeploy.layers import Projection
-from snndeploy.network import Conv2d, Linear, Shape, SumPool2d
+from snndeploy.nodes import Conv2d, Linear, Shape, SumPool2d
 from snndeploy.numerics import Int64Array
 
 

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from snndeploy import certificate, comparison, control, cost
+from snndeploy import control, cost
 from snndeploy.backend import require_backend
-from snndeploy.certificate import Certificate
-from snndeploy.comparison import BackendResult, Planted
 from snndeploy.control import ExitPolicy
 from snndeploy.cost import Estimate
 from snndeploy.errors import DataError, FileFormatError, InputError
 from snndeploy.hardware import HardwareProfile
 from snndeploy.network import Mode, Network
-from snndeploy.nir_file import load as load_nir
+from snndeploy.nirfile import load as load_nir
 from snndeploy.numerics import Int64Array, to_grid
 from snndeploy.passes import FoldBatchNorm, PoolAfterActivation, Quantize, SetInputGrid, place
 from snndeploy.program import Program
 from snndeploy.samples import array_hash
 from snndeploy.simulate import Progress, simulate
 from snndeploy.trace import Trace
+from snndeploy.verify import certificate, comparison
+from snndeploy.verify.certificate import Certificate
+from snndeploy.verify.comparison import BackendResult, Planted
 
 if TYPE_CHECKING:
     import torch
@@ -174,9 +175,9 @@ def compare(
     limits: dict[str, int] | None = None,
     steps: int | None = None,
     planted: Planted | None = None,
-    progress: Callable[[str], Progress] | None = None,
+    progress: Progress | None = None,
 ) -> list[BackendResult]:
-    """Run several backends on the same samples; see `snndeploy.comparison.compare`."""
+    """Run several backends on the same samples; see `snndeploy.verify.comparison.compare`."""
     return comparison.compare(
         program,
         grid_inputs(program.network, x),

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from snndeploy import linear_ops
 from snndeploy.layers import layers
-from snndeploy.network import MaxPool2d, Network, Neuron, Output
+from snndeploy.network import Network
+from snndeploy.nodes import MaxPool2d, Neuron, Output
 from snndeploy.numerics import Int64Array, settled_count
 
 

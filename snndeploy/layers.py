@@ -12,7 +12,8 @@ from math import prod
 from typing import Literal, TypeAlias
 
 from snndeploy.errors import UnsupportedModelError
-from snndeploy.network import (
+from snndeploy.network import Network
+from snndeploy.nodes import (
     WEIGHTED,
     Activation,
     Add,
@@ -23,7 +24,6 @@ from snndeploy.network import (
     Input,
     Linear,
     MaxPool2d,
-    Network,
     Neuron,
     Node,
     Output,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from snndeploy.layers import Projection
-from snndeploy.network import Conv2d, Flatten, Linear, Node, Pair, Scale, SumPool2d
+from snndeploy.nodes import Conv2d, Flatten, Linear, Node, Pair, Scale, SumPool2d
 from snndeploy.numerics import Int64Array
 
 

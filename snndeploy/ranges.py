@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from snndeploy.layers import Layer, Projection, layers
-from snndeploy.network import Conv2d, Linear, Network, Neuron, Output, Scale, SumPool2d
+from snndeploy.network import Network
+from snndeploy.nodes import Conv2d, Linear, Neuron, Output, Scale, SumPool2d
 from snndeploy.numerics import Int64Array
 
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from snndeploy import deploy
-from snndeploy.certificate import Certificate
-from snndeploy.comparison import BackendResult
 from snndeploy.control import ExitPolicy
 from snndeploy.cost import Estimate, estimate_ann
 from snndeploy.errors import CertificateRefusedError
@@ -19,6 +17,8 @@ from snndeploy.program import Program
 from snndeploy.samples import Samples
 from snndeploy.simulate import Progress
 from snndeploy.trace import Trace
+from snndeploy.verify.certificate import Certificate
+from snndeploy.verify.comparison import BackendResult
 
 BASELINE = "digital_int8_45nm"
 
@@ -120,7 +120,7 @@ def tell_story(
             backends,
             labels=samples.y,
             limits=limits,
-            progress=None if progress is None else lambda name: progress,
+            progress=progress,
         )
     stopped = None
     if policy is not None:

@@ -6,7 +6,8 @@ import os
 
 import numpy as np
 
-from snndeploy.network import (
+from snndeploy.network import Network
+from snndeploy.nodes import (
     Add,
     Conv2d,
     Flatten,
@@ -14,7 +15,6 @@ from snndeploy.network import (
     Input,
     Linear,
     MaxPool2d,
-    Network,
     Neuron,
     Output,
     Scale,

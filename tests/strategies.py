@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from snndeploy.network import (
+from snndeploy.network import Network
+from snndeploy.nodes import (
     Add,
     Conv2d,
     Flatten,
@@ -13,7 +14,6 @@ from snndeploy.network import (
     Input,
     Linear,
     MaxPool2d,
-    Network,
     Neuron,
     Node,
     Output,

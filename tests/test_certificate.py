@@ -12,10 +12,10 @@ from models import images, small_network
 from strategies import grid_inputs, integer_networks
 
 from snndeploy import certify, lower
-from snndeploy.certificate import certify as certify_inputs
 from snndeploy.errors import CertificateRefusedError
-from snndeploy.network import Neuron
+from snndeploy.nodes import Neuron
 from snndeploy.program import Program
+from snndeploy.verify.certificate import certify as certify_inputs
 from snndeploy_backends.reference.engine import Reference
 
 
@@ -45,7 +45,7 @@ def test_a_planted_overflow_is_refused():
         replace(n, bias=n.bias + 2**31) if isinstance(n, Neuron) and n.name == "act2" else n
         for n in network.nodes
     ]
-    with pytest.raises(CertificateRefusedError, match="'act2'.*overflow"):
+    with pytest.raises(CertificateRefusedError, match=r"'act2'.*overflow"):
         certify(lower(network.rewrite(nodes)), images(2))
 
 

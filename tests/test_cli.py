@@ -29,7 +29,9 @@ def files(tmp_path_factory):
     labels = run(lower(network), x).predictions
     np.savez(folder / "x.npz", x=x, y=labels)
     np.savez(folder / "unlabelled.npz", x=x)
-    torch.export.save(torch.export.export(small_net(), (torch.from_numpy(x[:2]),)), folder / "m.pt2")
+    torch.export.save(
+        torch.export.export(small_net(), (torch.from_numpy(x[:2]),)), folder / "m.pt2"
+    )
     return folder
 
 
@@ -56,7 +58,10 @@ def test_the_whole_story(snndeploy, files, tmp_path):
     assert "settles to the quantized ANN" in out
     assert snndeploy("inspect", net, "--profile", "loihi1")[0] == 0
     assert snndeploy("certify", net, "--data", files / "x.npz", "--profile", "loihi1")[0] == 0
-    assert snndeploy("compare", net, "--data", files / "x.npz", "--backends", "reference,norse")[0] == 0
+    assert (
+        snndeploy("compare", net, "--data", files / "x.npz", "--backends", "reference,norse")[0]
+        == 0
+    )
     code, out, _ = snndeploy("calibrate-exit", net, "--data", files / "x.npz", "-o", policy)
     assert code == 0
     code, out, _ = snndeploy("run", net, "--data", files / "x.npz", "--exit", policy, "--json")
@@ -156,7 +161,7 @@ def test_objects_in_data_are_not_unpickled(snndeploy, files, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("missing.nir", None, "No such file"),
+        ("missing.nir", None, "no such file"),
         ("text.nir", b"this is a text file", "HDF5"),
         ("model.h5", b"", "are not read"),
         ("broken.pt2", b"PK\x03\x04", "not a PT2 archive"),

@@ -13,7 +13,8 @@ from snndeploy.cost import break_even_spikes, estimate, estimate_ann
 from snndeploy.errors import DataError, InputError, ProfileError
 from snndeploy.hardware import HardwareProfile, hardware
 from snndeploy.measure import count_events
-from snndeploy.network import Grid, Input, Linear, Network, Neuron, Output, Scale
+from snndeploy.network import Network
+from snndeploy.nodes import Grid, Input, Linear, Neuron, Output, Scale
 from snndeploy.passes.partition import place
 from snndeploy.program import Program
 from snndeploy.simulate import simulate

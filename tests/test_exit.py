@@ -8,9 +8,9 @@ from models import images, small_network
 
 from snndeploy import calibrate_exit, load_policy, lower, run
 from snndeploy.control import DynamicConfidence
+from snndeploy.deploy import grid_inputs
 from snndeploy.errors import DataError, FileFormatError, InputError
 from snndeploy.integer_ann import integer_ann
-from snndeploy.deploy import grid_inputs
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_a_file_that_is_no_policy_is_refused(text, tmp_path):
 def test_a_policy_of_another_network_is_refused(program, labels):
     policy = calibrate_exit(program, images(200), labels)
     other = lower(small_network(seed=1))
-    with pytest.raises(InputError, match="another|calibrated for network"):
+    with pytest.raises(InputError, match="calibrated for network"):
         run(other, images(2), exit_policy=policy)
 
 

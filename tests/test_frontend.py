@@ -14,7 +14,7 @@ from torch import nn
 from snndeploy import from_torch, integer_ann, load
 from snndeploy.deploy import convert, grid_inputs
 from snndeploy.errors import FileFormatError, UnsupportedModelError
-from snndeploy.network import Activation, Add, AvgPool2d, BatchNorm, MaxPool2d
+from snndeploy.nodes import Activation, Add, AvgPool2d, BatchNorm, MaxPool2d
 from snndeploy.training import QCFS
 
 

@@ -14,7 +14,8 @@ from strategies import grid_inputs, integer_networks
 
 from snndeploy.errors import BackendError, BackendMissingError, DataError, DoesNotFitError
 from snndeploy.layers import layers
-from snndeploy.network import Linear, Network, Output
+from snndeploy.network import Network
+from snndeploy.nodes import Linear, Output
 from snndeploy.program import Program
 from snndeploy.simulate import simulate
 from snndeploy_backends.lava import environment

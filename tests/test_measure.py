@@ -18,7 +18,8 @@ from snndeploy.measure import core_load, count_events, settle_steps, spike_rates
 from snndeploy.measure.activity import activity
 from snndeploy.measure.routing import core_of, distances
 from snndeploy.measure.synapses import arrivals, presynaptic
-from snndeploy.network import Conv2d, Grid, Input, Linear, Network, Neuron, Output, Scale
+from snndeploy.network import Network
+from snndeploy.nodes import Conv2d, Grid, Input, Linear, Neuron, Output, Scale
 from snndeploy.passes.partition import place
 from snndeploy.program import Program
 from snndeploy.simulate import simulate

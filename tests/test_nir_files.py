@@ -16,8 +16,10 @@ from hypothesis import given, settings
 from strategies import integer_networks
 
 from snndeploy.errors import FileFormatError, InputError, SnnDeployError, UnsupportedModelError
-from snndeploy.hdf5_scan import Limits, scan
-from snndeploy.network import (
+from snndeploy.network import Network
+from snndeploy.nirfile import from_nir, load, save, to_nir
+from snndeploy.nirfile.scan import Limits, scan
+from snndeploy.nodes import (
     Add,
     Conv2d,
     Flatten,
@@ -25,15 +27,12 @@ from snndeploy.network import (
     Input,
     Linear,
     MaxPool2d,
-    Network,
     Neuron,
     Node,
     Output,
     Scale,
     SumPool2d,
 )
-from snndeploy.nir_file import load, save
-from snndeploy.nir_graph import from_nir, to_nir
 
 
 def neuron(name: str, channels: int) -> Neuron:

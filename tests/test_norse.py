@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from strategies import grid_inputs, integer_networks
 
 from snndeploy.errors import BackendMissingError, InputError
-from snndeploy.network import (
+from snndeploy.network import Network
+from snndeploy.nodes import (
     Add,
     Flatten,
     Grid,
     Input,
     Linear,
     MaxPool2d,
-    Network,
     Neuron,
     Node,
     Output,

@@ -14,8 +14,9 @@ from snndeploy.errors import DoesNotFitError, ProfileError, UnsupportedModelErro
 from snndeploy.hardware import hardware
 from snndeploy.measure.routing import core_of, route
 from snndeploy.measure.synapses import presynaptic
-from snndeploy.network import Activation, Conv2d, Flatten, Grid, Input, Linear, Network, Neuron
-from snndeploy.network import Output as Readout
+from snndeploy.network import Network
+from snndeploy.nodes import Activation, Conv2d, Flatten, Grid, Input, Linear, Neuron
+from snndeploy.nodes import Output as Readout
 from snndeploy.passes.partition import place, try_place
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from models import float_network, images, small_net, small_network
 
 from snndeploy.deploy import convert, grid_inputs
 from snndeploy.errors import InputError, UnsupportedModelError
 from snndeploy.integer_ann import integer_ann
 from snndeploy.layers import layers
-from snndeploy.network import Activation, BatchNorm, MaxPool2d, Neuron, Scale, SumPool2d
+from snndeploy.nodes import Activation, BatchNorm, MaxPool2d, Neuron, Scale, SumPool2d
 from snndeploy.passes import FoldBatchNorm, PoolAfterActivation, Quantize, SetInputGrid
 from snndeploy.ranges import ranges
 
@@ -57,8 +58,6 @@ def test_the_history_tells_the_passes():
 
 
 def test_more_weight_bits_come_closer_to_the_float_model():
-    import torch
-
     x = images(64)
     with torch.no_grad():
         expected = small_net()(torch.from_numpy(x)).numpy()
@@ -92,9 +91,7 @@ def test_converting_twice_is_refused():
 
 def test_a_missing_input_grid_is_refused():
     network = float_network()
-    nodes = [
-        type(n)(n.name, n.shape) if n.name == network.input.name else n for n in network.nodes
-    ]
+    nodes = [type(n)(n.name, n.shape) if n.name == network.input.name else n for n in network.nodes]
     with pytest.raises(UnsupportedModelError, match="calibration data"):
         Quantize()(PoolAfterActivation()(FoldBatchNorm()(network.rewrite(nodes))))
 

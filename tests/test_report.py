@@ -14,28 +14,18 @@ from strategies import grid_inputs
 
 from snndeploy.cost.estimate import ZERO, Estimate, Interval, Term
 from snndeploy.errors import SnnDeployError
-from snndeploy.network import (
-    Conv2d,
-    Flatten,
-    Grid,
-    Input,
-    Linear,
-    MaxPool2d,
-    Network,
-    Neuron,
-    Output,
-)
+from snndeploy.network import Network
+from snndeploy.nodes import Conv2d, Flatten, Grid, Input, Linear, MaxPool2d, Neuron, Output
 from snndeploy.program import Program
 from snndeploy.report import (
     BackendRow,
     ExitSummary,
     ReportData,
     energy,
-    render,
     report,
-    save,
     units,
 )
+from snndeploy.report.page import render, save
 from snndeploy.simulate import simulate
 from snndeploy_backends.reference.engine import Reference
 
@@ -276,7 +266,7 @@ def test_intervals_write_the_unit_once_where_they_can():
 def test_report_of_a_run_says_what_the_run_knows(full, tmp_path):
     made = report(full.program, full.trace, labels=full.labels, exit_trace=full.trace)
     assert made.data.exact is None
-    assert made.data.exit.held_out_samples == 12
+    assert made.data.exit.samples == 12
     assert made.save(tmp_path / "run.html").read_text(encoding="utf-8") == made.html
 
 

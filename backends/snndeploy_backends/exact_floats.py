@@ -1,6 +1,9 @@
-"""Which floating-point type holds a network's integers exactly."""
+"""Which floating-point type, and which kernels, compute a network's integers exactly."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -12,12 +15,14 @@ from snndeploy.ranges import ranges
 def exact_dtype(network: Network, steps: int) -> torch.dtype:
     """float32 if no accumulator can reach 2**24 in magnitude, float64 below 2**53.
 
+    float64 too if the user lets PyTorch shorten float32 products.
+
     Raises:
         DoesNotFitError: a layer could exceed 2**53.
     """
     bounds = ranges(network, steps)
     name, worst = max(bounds.items(), key=lambda item: item[1].magnitude)
-    if worst.magnitude < 1 << 24:
+    if worst.magnitude < 1 << 24 and torch.get_float32_matmul_precision() == "highest":
         return torch.float32
     if worst.magnitude < 1 << 53:
         return torch.float64
@@ -26,3 +31,10 @@ def exact_dtype(network: Network, steps: int) -> torch.dtype:
         where=f"layer '{name}'",
         remedy="quantize to fewer bits",
     )
+
+
+@contextmanager
+def exact_kernels() -> Iterator[None]:
+    """Without the kernels that round: Winograd, FFT and TF32 convolutions (cuDNN, NNPACK)."""
+    with torch.backends.cudnn.flags(enabled=False), torch.backends.nnpack.flags(enabled=False):
+        yield

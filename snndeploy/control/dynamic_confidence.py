@@ -53,8 +53,7 @@ class ExitPolicy(BaseModel):
         """The running form. Raises `InputError` if the policy belongs to another network."""
         if network.hash != self.network_hash:
             raise InputError(
-                f"was calibrated for network {self.network_hash[:12]}, this is "
-                f"{network.hash[:12]}",
+                f"was calibrated for network {self.network_hash[:12]}, this is {network.hash[:12]}",
                 where="exit policy",
                 remedy="run calibrate-exit on this network",
             )

@@ -21,7 +21,8 @@ from snndeploy.hardware import HardwareProfile
 from snndeploy.layers import Layer, Projection, layers
 from snndeploy.measure.activity import require_spikes
 from snndeploy.measure.synapses import pooled_values
-from snndeploy.network import Conv2d, Linear, Network, Neuron, Output, Scale, SumPool2d
+from snndeploy.network import Network
+from snndeploy.nodes import Conv2d, Linear, Neuron, Output, Scale, SumPool2d
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
 from snndeploy.trace import Trace

@@ -45,7 +45,7 @@ def load_pt2(path: Path) -> Network:
     _scan(content, where)
     try:
         exported = torch.export.load(io.BytesIO(content))
-    except Exception as error:  # noqa: BLE001  (a malformed archive raises almost anything)
+    except Exception as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise FileFormatError(f"torch.export.load failed: {first[:300]}", where=where) from error
     return from_exported(exported, re.sub(r"\W", "_", path.stem))
@@ -64,7 +64,9 @@ def _scan(content: bytes, where: str) -> None:
             for name in names:
                 _scan_member(archive, name, where)
     except (zipfile.BadZipFile, ValueError, RecursionError, NotImplementedError) as error:
-        raise FileFormatError(f"is not a PT2 archive: {error}", where=where, remedy=remedy) from error
+        raise FileFormatError(
+            f"is not a PT2 archive: {error}", where=where, remedy=remedy
+        ) from error
 
 
 def _scan_member(archive: zipfile.ZipFile, name: str, where: str) -> None:
@@ -74,7 +76,7 @@ def _scan_member(archive: zipfile.ZipFile, name: str, where: str) -> None:
     elif "/sample_inputs/" in name:
         try:
             torch.load(io.BytesIO(archive.read(name)), weights_only=True)
-        except Exception as error:  # noqa: BLE001  (whatever it is, the file must not go on)
+        except Exception as error:
             raise FileFormatError(
                 f"{name} holds more than tensors", where=where, remedy="refused as unsafe"
             ) from error

@@ -19,7 +19,8 @@ from torch.export import ExportedProgram
 
 from snndeploy import quantized_ops
 from snndeploy.errors import UnsupportedModelError
-from snndeploy.network import (
+from snndeploy.network import Network
+from snndeploy.nodes import (
     Activation,
     Add,
     AvgPool2d,
@@ -30,7 +31,6 @@ from snndeploy.network import (
     Input,
     Linear,
     MaxPool2d,
-    Network,
     Node,
     Output,
     Pair,
@@ -117,7 +117,7 @@ def from_torch(module: nn.Module, example: Tensor, name: str = "model") -> Netwo
     module.eval()
     try:
         exported = torch.export.export(module, (example,))
-    except Exception as error:  # noqa: BLE001  (torch.export raises whatever the model raised)
+    except Exception as error:
         raise UnsupportedModelError(
             f"torch.export failed: {str(error).strip().splitlines()[0]}",
             where=f"model '{name}'",
@@ -136,18 +136,26 @@ def from_exported(exported: ExportedProgram, name: str = "model") -> Network:
     builder = _Builder({name: state[target] for name, target in placeholders.items()})
     problems: list[str] = []
     for fx in exported.graph.nodes:
-        try:
-            _convert(builder, fx, set(signature.user_inputs))
-        except _Unsupported as problem:
+        problem = _try_convert(builder, fx, set(signature.user_inputs))
+        if problem:
             problems.append(f"{fx.name} ({_operator(fx)}): {problem}")
-            if fx.all_input_nodes and fx.all_input_nodes[0] in builder.names:
-                builder.alias(fx, fx.all_input_nodes[0])  # go on, to find the others too
     if problems:
         raise UnsupportedModelError(
             f"{len(problems)} operators cannot become spiking: " + "; ".join(problems),
             where=f"model '{name}'",
         )
     return Network(name, tuple(builder.nodes), tuple(builder.edges))
+
+
+def _try_convert(builder: _Builder, fx: torch.fx.Node, user_inputs: set[str]) -> str:
+    """Convert one graph node; what is wrong with it, or nothing."""
+    try:
+        _convert(builder, fx, user_inputs)
+    except _Unsupported as problem:
+        if fx.all_input_nodes and fx.all_input_nodes[0] in builder.names:
+            builder.alias(fx, fx.all_input_nodes[0])  # go on, to find the others too
+        return str(problem)
+    return ""
 
 
 def _operator(fx: torch.fx.Node) -> str:

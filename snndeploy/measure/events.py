@@ -18,7 +18,7 @@ from snndeploy.layers import Layer
 from snndeploy.measure.activity import Activity, activity
 from snndeploy.measure.routing import core_of, distances, route
 from snndeploy.measure.synapses import pooled_values
-from snndeploy.network import Neuron, Output
+from snndeploy.nodes import Neuron, Output
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
 from snndeploy.trace import Trace

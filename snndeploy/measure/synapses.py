@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from snndeploy import linear_ops
 from snndeploy.layers import Layer, Projection
-from snndeploy.network import Conv2d, Linear, MaxPool2d, Network, Node, Pair, Shape, SumPool2d
+from snndeploy.network import Network
+from snndeploy.nodes import Conv2d, Linear, MaxPool2d, Node, Pair, Shape, SumPool2d
 from snndeploy.numerics import BoolArray, Int64Array
 
 

@@ -12,7 +12,8 @@ from typing import ClassVar
 import numpy as np
 
 from snndeploy.errors import UnsupportedModelError
-from snndeploy.network import BatchNorm, Conv2d, Linear, Network, Node
+from snndeploy.network import Network
+from snndeploy.nodes import BatchNorm, Conv2d, Linear, Node
 from snndeploy.passes.base import Pass
 
 

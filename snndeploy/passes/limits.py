@@ -9,7 +9,8 @@ import numpy as np
 
 from snndeploy.hardware import HardwareProfile
 from snndeploy.layers import Layer, layers
-from snndeploy.network import Network, Neuron
+from snndeploy.network import Network
+from snndeploy.nodes import Neuron
 from snndeploy.numerics import word_limits
 from snndeploy.ranges import ranges
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from snndeploy.network import Activation, MaxPool2d, Network, Node
+from snndeploy.network import Network
+from snndeploy.nodes import Activation, MaxPool2d, Node
 from snndeploy.passes.base import Pass
 
 

@@ -25,15 +25,14 @@ import numpy as np
 
 from snndeploy.errors import UnsupportedModelError
 from snndeploy.layers import Layer, Projection, layers
-from snndeploy.network import (
+from snndeploy.network import Mode, Network
+from snndeploy.nodes import (
     Activation,
     Add,
     AvgPool2d,
     Conv2d,
     Linear,
     MaxPool2d,
-    Mode,
-    Network,
     Neuron,
     Node,
     Output,

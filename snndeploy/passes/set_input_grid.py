@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from snndeploy.network import Grid, Input, Network
+from snndeploy.network import Network
+from snndeploy.nodes import Grid, Input
 from snndeploy.passes.base import Pass
 
 

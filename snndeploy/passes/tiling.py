@@ -12,7 +12,8 @@ import numpy as np
 from snndeploy.hardware import HardwareProfile
 from snndeploy.layers import Layer
 from snndeploy.measure.synapses import arrivals, presynaptic, source_shapes, synapse_words
-from snndeploy.network import Network, Shape
+from snndeploy.network import Network
+from snndeploy.nodes import Shape
 from snndeploy.numerics import BoolArray
 from snndeploy.passes.limits import Misfit
 

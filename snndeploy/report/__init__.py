@@ -1,14 +1,12 @@
 """The report of one deployment: a single HTML file that opens offline, on paper or in the dark.
 
-`report` and `report_of` gather what is known into `ReportData`; `render` makes the page of it,
-`save` writes it.
+`report` and `report_of` gather what is known; `Report.html` is the page, `Report.save` writes it.
 """
 
 from __future__ import annotations
 
 from snndeploy.report.compose import Report, report, report_of
 from snndeploy.report.data import BackendRow, ExitSummary, ReportData
-from snndeploy.report.page import render, save
 
 __all__ = [
     "Report",
@@ -17,6 +15,4 @@ __all__ = [
     "ReportData",
     "BackendRow",
     "ExitSummary",
-    "render",
-    "save",
 ]

@@ -67,8 +67,7 @@ def accuracy(data: ReportData) -> Chart | None:
     )
     if data.exit is not None:
         caption += (
-            f" The dot is the exit policy's operating point on {data.exit.held_out_samples:,}"
-            " held-out samples."
+            f" The dot is the exit policy's operating point on {data.exit.samples:,} samples."
         )
     rows = tuple((str(t), units.percent(v, 2)) for t, v in zip(steps, values, strict=True))
     label = (

@@ -8,17 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from snndeploy.certificate import Certificate
-from snndeploy.comparison import BackendResult
 from snndeploy.control import ExitPolicy
 from snndeploy.cost import Estimate
 from snndeploy.measure import settle_steps
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
 from snndeploy.report.data import BackendRow, ExitSummary, ReportData
-from snndeploy.report.page import render, save
 from snndeploy.story import Story
 from snndeploy.trace import Trace
+from snndeploy.verify.certificate import Certificate
+from snndeploy.verify.comparison import BackendResult
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +29,14 @@ class Report:
     @property
     def html(self) -> str:
         """The page."""
+        from snndeploy.report.page import render  # noqa: PLC0415  (the plotting library is slow)
+
         return render(self.data)
 
     def save(self, path: str | Path) -> Path:
         """Write the page; returns where."""
+        from snndeploy.report.page import save  # noqa: PLC0415
+
         return save(self.data, path)
 
 
@@ -146,7 +149,7 @@ def _exit(
         name = (
             f"dynamic-confidence{{threshold={policy.threshold:.4g} "
             f"temperature={policy.temperature:.4g}}}, calibrated on "
-            f"{policy.held_out_samples:,} other samples"
+            f"{policy.held_out_samples:,} held-out samples"
         )
     return ExitSummary(
         policy=name,
@@ -155,5 +158,5 @@ def _exit(
         settled_accuracy=None if labels is None else trace.accuracy(labels),
         mean_steps=float(np.mean(stopped.stop_steps)),
         spike_ratio=stopped.total_events / max(trace.total_events, 1),
-        held_out_samples=len(stopped),
+        samples=len(stopped),
     )

@@ -47,7 +47,7 @@ class ExitSummary:
             without labels.
         mean_steps: mean of `stop_steps`.
         spike_ratio: spikes with the policy over spikes without it.
-        held_out_samples: how many samples these figures rest on.
+        samples: how many samples these figures rest on.
     """
 
     policy: str
@@ -56,7 +56,7 @@ class ExitSummary:
     settled_accuracy: float | None
     mean_steps: float
     spike_ratio: float
-    held_out_samples: int
+    samples: int
 
 
 class Headline(NamedTuple):

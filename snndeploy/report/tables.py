@@ -9,7 +9,7 @@ from importlib import metadata
 import numpy as np
 
 from snndeploy.layers import Layer
-from snndeploy.network import Input, Neuron
+from snndeploy.nodes import Input, Neuron
 from snndeploy.numerics import Int64Array
 from snndeploy.report import units
 from snndeploy.report.data import BackendRow, ReportData

@@ -25,7 +25,8 @@ class QCFS(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to a tensor of any shape."""
-        return quantized_ops.qcfs(x, self.ceiling, self.levels)
+        y: Tensor = quantized_ops.qcfs(x, self.ceiling, self.levels)
+        return y
 
     def extra_repr(self) -> str:
         """Shown by `print(model)`."""
@@ -46,4 +47,5 @@ class QuantizedInput(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to a tensor of any shape."""
-        return quantized_ops.quantize_input(x, self.scale, self.low, self.high)
+        y: Tensor = quantized_ops.quantize_input(x, self.scale, self.low, self.high)
+        return y

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,7 @@ def train(
     images: Tensor,
     labels: Tensor,
     recipe: Recipe | None = None,
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Train in place and leave the model in eval mode.
 
@@ -36,14 +37,18 @@ def train(
         images: (N, C, H, W) float32.
         labels: (N,) int64.
         recipe: hyper-parameters; the same recipe on the same machine gives the same weights.
-        progress: told (epochs done, epochs in all, mean loss) after each epoch.
+        progress: told (epochs done, epochs in all) after each epoch.
     """
     recipe = recipe or Recipe()
     generator = torch.Generator().manual_seed(recipe.seed)
     ceilings = [p for n, p in model.named_parameters() if n.endswith("ceiling")]
     others = [p for n, p in model.named_parameters() if not n.endswith("ceiling")]
+    groups: list[dict[str, Any]] = [
+        {"params": others, "weight_decay": recipe.weight_decay},
+        {"params": ceilings},
+    ]
     optimizer = torch.optim.SGD(
-        [{"params": others, "weight_decay": recipe.weight_decay}, {"params": ceilings}],
+        groups,
         lr=recipe.learning_rate,
         momentum=recipe.momentum,
         nesterov=True,
@@ -51,16 +56,14 @@ def train(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs)
     model.train()
     for epoch in range(recipe.epochs):
-        losses: list[float] = []
-        for rows in torch.randperm(len(images), generator=generator).split(recipe.batch):
+        for rows in torch.split(torch.randperm(len(images), generator=generator), recipe.batch):
             loss = F.cross_entropy(model(images[rows]), labels[rows])
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
-            losses.append(loss.item())
         schedule.step()
         if progress is not None:
-            progress(epoch + 1, recipe.epochs, sum(losses) / len(losses))
+            progress(epoch + 1, recipe.epochs)
     model.eval()
 
 
@@ -70,6 +73,6 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     model.eval()
     hits = [
         (model(x).argmax(-1) == y)
-        for x, y in zip(images.split(512), labels.split(512), strict=True)
+        for x, y in zip(torch.split(images, 512), torch.split(labels, 512), strict=True)
     ]
     return float(torch.cat(hits).float().mean())

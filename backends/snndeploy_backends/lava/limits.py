@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snndeploy.network import WEIGHTED, Conv2d, Linear, Scale
+from snndeploy.nodes import WEIGHTED, Conv2d, Linear, Scale
 from snndeploy.numerics import check_word
 from snndeploy.program import Program
 from snndeploy.ranges import ranges

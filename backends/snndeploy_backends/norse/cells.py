@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snndeploy.network import Pair
+from snndeploy.nodes import Pair
 from snndeploy.numerics import Int64Array, window_share
 
 with warnings.catch_warnings():

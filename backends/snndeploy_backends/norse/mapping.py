@@ -15,9 +15,10 @@ import torch
 from nirtorch import nir_to_torch
 from torch import Tensor, nn
 
-from snndeploy.network import Array, Network, Pair
-from snndeploy.nir_graph import to_nir
-from snndeploy.nir_graph.records import NeuronRecord, PlainRecord, ReadoutRecord, read_record
+from snndeploy.network import Network
+from snndeploy.nirfile import to_nir
+from snndeploy.nirfile.records import NeuronRecord, PlainRecord, ReadoutRecord, read_record
+from snndeploy.nodes import Array, Pair
 from snndeploy_backends.norse.cells import (
     Bias,
     CountMaxPool,

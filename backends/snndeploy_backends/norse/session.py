@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from snndeploy.backend import Step
 from snndeploy.numerics import BoolArray, Int64Array
 from snndeploy.program import Program
-from snndeploy_backends.exact_floats import exact_dtype
+from snndeploy_backends.exact_floats import exact_dtype, exact_kernels
 from snndeploy_backends.norse.mapping import PREFIX, to_torch
 
 
@@ -25,7 +25,7 @@ class NorseSession:
 
     def __init__(self, program: Program, inputs: Int64Array, steps: int, device: str) -> None:
         self.program, self.time = program, 0
-        dtype = _dtype(program, steps)
+        dtype = exact_dtype(program.network, steps)
         self.module = to_torch(program.network, dtype, device)
         self.inputs = torch.from_numpy(inputs).to(device=device, dtype=dtype)
         self.state: dict[str, Any] | None = None
@@ -40,8 +40,7 @@ class NorseSession:
         network = self.program.network
         injecting = network.mode == "rate" or self.time < network.window
         x = self.inputs if injecting else torch.zeros_like(self.inputs)
-        # cuDNN's fast convolutions (Winograd, FFT, TF32) round; the plain ones are exact.
-        with torch.backends.cudnn.flags(enabled=False):
+        with exact_kernels():
             membrane, self.state = self.module(x, self.state)
         self.time += 1
         spikes = {
@@ -65,12 +64,6 @@ class NorseSession:
             self.spikes[name] = output[0]
 
         return collect
-
-
-def _dtype(program: Program, steps: int) -> torch.dtype:
-    """The exact type; float64 if the user lets PyTorch shorten float32 products."""
-    dtype = exact_dtype(program.network, steps)
-    return dtype if torch.get_float32_matmul_precision() == "highest" else torch.float64
 
 
 def _kept(state: Any, mask: Tensor) -> Any:

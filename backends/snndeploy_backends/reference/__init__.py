@@ -1,0 +1,1 @@
+"""The NumPy definition, and the engine that is held to it."""

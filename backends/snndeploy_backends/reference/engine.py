@@ -15,7 +15,7 @@ from torch import Tensor
 
 from snndeploy.backend import BackendStatus, Step
 from snndeploy.layers import Projection
-from snndeploy.network import (
+from snndeploy.nodes import (
     Conv2d,
     Flatten,
     Linear,
@@ -28,7 +28,7 @@ from snndeploy.network import (
 )
 from snndeploy.numerics import BoolArray, Int64Array, window_share
 from snndeploy.program import Program
-from snndeploy_backends.exact_floats import exact_dtype
+from snndeploy_backends.exact_floats import exact_dtype, exact_kernels
 
 
 class EngineSession:
@@ -55,6 +55,7 @@ class EngineSession:
         self.constant = self._constant_currents(torch.from_numpy(inputs).to(self.dtype))
 
     @torch.inference_mode()
+    @exact_kernels()
     def step(self) -> Step:
         """Advance by one logical step."""
         injecting = not self.exact or self.time < self.network.window
@@ -113,6 +114,7 @@ class EngineSession:
         return bias + self.constant[name] if name in self.constant else bias
 
     @torch.inference_mode()
+    @exact_kernels()
     def _constant_currents(self, inputs: Tensor) -> dict[str, Tensor]:
         source_name = self.layers[0].name
         currents: dict[str, Tensor] = {}

@@ -9,7 +9,7 @@ import numpy as np
 
 from snndeploy import linear_ops
 from snndeploy.backend import BackendStatus, Step
-from snndeploy.network import MaxPool2d, Neuron, Output
+from snndeploy.nodes import MaxPool2d, Neuron, Output
 from snndeploy.numerics import BoolArray, Int64Array, fire, window_share
 from snndeploy.program import Program
 

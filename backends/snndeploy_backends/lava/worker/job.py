@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from snndeploy.errors import WorkerError
-from snndeploy.network import (
+from snndeploy.network import Network
+from snndeploy.nodes import (
     Add,
     Conv2d,
     Flatten,
@@ -30,7 +31,6 @@ from snndeploy.network import (
     Input,
     Linear,
     MaxPool2d,
-    Network,
     Neuron,
     Node,
     Output,

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from snndeploy import linear_ops
 from snndeploy.layers import Kind, Layer
-from snndeploy.network import MaxPool2d, Network, Neuron, Output
+from snndeploy.network import Network
+from snndeploy.nodes import MaxPool2d, Neuron, Output
 from snndeploy.numerics import Int64Array, check_word, fire, window_share
 from snndeploy_backends.lava.worker.job import Job
 from snndeploy_backends.lava.worker.projections import CompiledProjection, total_current

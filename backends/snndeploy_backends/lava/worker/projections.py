@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from snndeploy import linear_ops
 from snndeploy.layers import Projection
-from snndeploy.network import Conv2d, Linear, Node, Shape
+from snndeploy.nodes import Conv2d, Linear, Node, Shape
 from snndeploy.numerics import Int64Array
 
 Operation: TypeAlias = Callable[[Int64Array], Int64Array]

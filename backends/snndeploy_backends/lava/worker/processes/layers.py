@@ -110,7 +110,7 @@ class ReadoutModel(_LayerModel):
     """Sends nothing."""
 
     def send(self, message: np.ndarray[Any, Any]) -> None:
-        pass
+        """Drop the message."""
 
 
 class LayerConfig(Loihi2SimCfg):  # type: ignore[misc]
@@ -123,6 +123,7 @@ class LayerConfig(Loihi2SimCfg):  # type: ignore[misc]
         super().__init__(select_tag="fixed_pt")
 
     def select(self, proc: _LayerProcess, proc_models: list[type]) -> type:
+        """The model of one process, with a port for each of its projections."""
         model = super().select(proc, proc_models)
         ports = {
             f"in_{index}": LavaPyType(PyInPort.VEC_DENSE, kind)

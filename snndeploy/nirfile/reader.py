@@ -15,25 +15,8 @@ import nir
 import numpy as np
 
 from snndeploy.errors import FileFormatError, UnsupportedModelError
-from snndeploy.network import (
-    Add,
-    Array,
-    Conv2d,
-    Flatten,
-    Grid,
-    Input,
-    Linear,
-    MaxPool2d,
-    Network,
-    Neuron,
-    Node,
-    Output,
-    Pair,
-    Scale,
-    Shape,
-    SumPool2d,
-)
-from snndeploy.nir_graph.records import (
+from snndeploy.network import Network
+from snndeploy.nirfile.records import (
     KEY,
     LARGEST,
     GridRecord,
@@ -44,7 +27,24 @@ from snndeploy.nir_graph.records import (
     has_record,
     read_record,
 )
-from snndeploy.nir_graph.writer import to_nir
+from snndeploy.nirfile.writer import to_nir
+from snndeploy.nodes import (
+    Add,
+    Array,
+    Conv2d,
+    Flatten,
+    Grid,
+    Input,
+    Linear,
+    MaxPool2d,
+    Neuron,
+    Node,
+    Output,
+    Pair,
+    Scale,
+    Shape,
+    SumPool2d,
+)
 
 _MOST_PATHS, _LONGEST_PATH = 10_000, 100
 

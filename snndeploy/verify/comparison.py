@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from snndeploy.backend import Backend, find_backend
 from snndeploy.errors import BackendError, InputError
-from snndeploy.network import Neuron
+from snndeploy.nodes import Neuron
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
 from snndeploy.simulate import Progress, simulate
@@ -93,7 +93,7 @@ def compare(
     limits: dict[str, int] | None = None,
     steps: int | None = None,
     planted: Planted | None = None,
-    progress: Callable[[str], Progress] | None = None,
+    progress: Progress | None = None,
 ) -> list[BackendResult]:
     """Run every backend and hold it to the first one.
 
@@ -105,7 +105,7 @@ def compare(
         limits: the most samples for a backend (Lava is slow).
         steps: as in `simulate`; later backends run as many steps as the first one needed.
         planted: an error to find.
-        progress: makes a progress callback for a backend's name.
+        progress: told (samples done, samples in all) by each backend.
     """
     results: list[BackendResult] = []
     reference: Trace | None = None
@@ -135,7 +135,6 @@ def _run(
     program: Program,
     rows: Int64Array,
     steps: int | None,
-    progress: Callable[[str], Progress] | None,
+    progress: Progress | None,
 ) -> Trace:
-    tell = None if progress is None else progress(backend.name)
-    return simulate(backend, program, np.ascontiguousarray(rows), steps=steps, progress=tell)
+    return simulate(backend, program, np.ascontiguousarray(rows), steps=steps, progress=progress)

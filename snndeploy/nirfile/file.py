@@ -11,9 +11,10 @@ import nir
 import numpy as np
 
 from snndeploy.errors import FileFormatError, InputError
-from snndeploy.hdf5_scan import check_bytes, scan
 from snndeploy.network import Network
-from snndeploy.nir_graph import from_nir, to_nir
+from snndeploy.nirfile.reader import from_nir
+from snndeploy.nirfile.scan import check_bytes, scan
+from snndeploy.nirfile.writer import to_nir
 
 MOST_BYTES = 1 << 30
 """The largest file that is read."""

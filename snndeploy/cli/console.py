@@ -21,6 +21,10 @@ def say(text: str = "") -> None:
     out.print(text, markup=False)
 
 
+def silent(text: str = "") -> None:
+    """Nothing."""
+
+
 def tell(text: str) -> None:
     """One line on what is going on, on stderr."""
     err.print(text, markup=False, style="dim")

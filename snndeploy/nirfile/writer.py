@@ -12,23 +12,8 @@ import numpy as np
 
 from snndeploy.errors import UnsupportedModelError
 from snndeploy.layers import layers
-from snndeploy.network import (
-    Add,
-    Array,
-    Conv2d,
-    Flatten,
-    Input,
-    Linear,
-    MaxPool2d,
-    Network,
-    Neuron,
-    Node,
-    Output,
-    Scale,
-    Shape,
-    SumPool2d,
-)
-from snndeploy.nir_graph.records import (
+from snndeploy.network import Network
+from snndeploy.nirfile.records import (
     LARGEST,
     GridRecord,
     MaxPoolRecord,
@@ -37,6 +22,21 @@ from snndeploy.nir_graph.records import (
     PlainRecord,
     ReadoutRecord,
     metadata,
+)
+from snndeploy.nodes import (
+    Add,
+    Array,
+    Conv2d,
+    Flatten,
+    Input,
+    Linear,
+    MaxPool2d,
+    Neuron,
+    Node,
+    Output,
+    Scale,
+    Shape,
+    SumPool2d,
 )
 
 _FLOAT32_EXACT = 1 << 24

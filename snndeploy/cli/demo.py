@@ -16,12 +16,13 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from snndeploy import console, deploy
+from snndeploy import deploy
+from snndeploy.cli import console
 from snndeploy.files import save_json
 from snndeploy.hardware import hardware
 from snndeploy.integer_ann import integer_ann
-from snndeploy.nir_file import load as load_nir
-from snndeploy.nir_file import save
+from snndeploy.nirfile import load as load_nir
+from snndeploy.nirfile import save
 from snndeploy.report import report_of
 from snndeploy.samples import Samples
 from snndeploy.story import tell_story
@@ -35,7 +36,7 @@ PROFILE = "loihi1"
 
 
 class DigitsNet(nn.Module):
-    """A residual CNN with a max-pool: conv 16, conv 32, pool, block of two conv 32, mean, linear."""
+    """A residual CNN: conv 16, conv 32, max-pool, a block of two conv 32, mean, linear."""
 
     def __init__(self, levels: int = LEVELS) -> None:
         super().__init__()
@@ -95,7 +96,7 @@ def trained_network(data: Samples, quiet: bool = True) -> DigitsNet:
             model,
             *_tensors(data),
             Recipe(seed=SEED),
-            lambda epoch, epochs, loss: tell(epoch, epochs),
+            tell,
         )
     return model
 
@@ -103,7 +104,7 @@ def trained_network(data: Samples, quiet: bool = True) -> DigitsNet:
 def run_demo(folder: Path, quiet: bool = False) -> dict[str, Any]:
     """Write `model.nir`, `report.html` and `summary.json` into `folder`; return the summary."""
     folder.mkdir(parents=True, exist_ok=True)
-    tell = (lambda text: None) if quiet else console.say
+    tell = console.silent if quiet else console.say
     data = digits()
     test = data.test
     labels = test.labels("the demo")

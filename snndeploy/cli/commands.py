@@ -1,4 +1,4 @@
-"""The command line: one command a verb, in the order of the story."""
+"""The verbs of the command line, in the order of the story."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from typing import Annotated, Any
 
 import typer
 
-from snndeploy import console, deploy, views
-from snndeploy.backend import Installable, backend_names, find_backend
-from snndeploy.comparison import Planted
+from snndeploy import deploy
+from snndeploy.backend import backend_names, find_backend
+from snndeploy.cli import console, hardware_views, views
+from snndeploy.cli.hardware_commands import backends_app, profiles_app
 from snndeploy.control import load_policy
 from snndeploy.cost import estimate_ann
 from snndeploy.errors import BackendMissingError, InputError, SnnDeployError
 from snndeploy.files import save_json
-from snndeploy.hardware import hardware, profile_names, read_profile
+from snndeploy.hardware import hardware
 from snndeploy.network import Network
-from snndeploy.nir_file import save
+from snndeploy.nirfile import save
 from snndeploy.program import Program
 from snndeploy.samples import Samples, load_samples
 from snndeploy.story import tell_story
-from snndeploy.tiny import tiny_inputs, tiny_network
+from snndeploy.verify.comparison import Planted
 
 app = typer.Typer(
     name="snndeploy",
@@ -33,9 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-profiles_app = typer.Typer(help="Hardware profiles: list, show, check.", no_args_is_help=True)
-backends_app = typer.Typer(help="Backends: versions, what is missing, install, check.")
-app.add_typer(profiles_app, name="profiles", rich_help_panel=None)
+app.add_typer(profiles_app, name="profiles")
 app.add_typer(backends_app, name="backends", invoke_without_command=True)
 
 
@@ -67,7 +66,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 def main() -> None:
     """Run the command line; errors become one line and an exit code."""
     try:
-        app()
+        app(prog_name="snndeploy")
     except SnnDeployError as error:
         console.fail(str(error))
         sys.exit(error.exit_code)
@@ -88,7 +87,9 @@ def convert(
             metavar="X.npz", help="Samples that set the input grid, if the model does not."
         ),
     ] = None,
-    weight_bits: Annotated[int, typer.Option(min=2, max=16, help="Bits of a weight.")] = 8,
+    weight_bits: Annotated[
+        int, typer.Option(min=2, max=16, metavar="BITS", help="Of a weight.")
+    ] = 8,
     mode: Annotated[ModeName, typer.Option(help="exact settles to the ANN.")] = ModeName.exact,
     json: Json = False,
 ) -> None:
@@ -107,7 +108,7 @@ def inspect(
     profile: ProfileName = None,
     json: Json = False,
 ) -> None:
-    """Show layers, shapes, thresholds, ranges and, with --profile, where it lies on the chip."""
+    """Show layers, thresholds, bits and cores."""
     network = deploy.load(model)
     if not network.is_integer:
         views.show_model(network, json)
@@ -119,9 +120,11 @@ def inspect(
 def run(
     network: NetworkFile,
     data: DataFile,
-    backend: Annotated[str, typer.Option(help="A name from `snndeploy backends`.")] = "reference",
+    backend: Annotated[
+        str, typer.Option(metavar="NAME", help="From `snndeploy backends`.")
+    ] = "reference",
     steps: Annotated[
-        int | None, typer.Option(min=1, help="The most steps; default: until settled.")
+        int | None, typer.Option(min=1, metavar="T", help="The most steps; default: until settled.")
     ] = None,
     exit_policy: PolicyFile = None,
     limit: Limit = None,
@@ -160,7 +163,7 @@ def compare(
         typer.Option(metavar="A,B,..", help="The first is the reference; default: all available."),
     ] = None,
     limit: Limit = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="The most steps.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, metavar="T", help="The most steps.")] = None,
     plant: Annotated[
         str | None,
         typer.Option(
@@ -170,7 +173,10 @@ def compare(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Run several backends and hold every spike of each to the first. Exit 1 if any differs."""
+    """Hold every spike of several backends to the first.
+
+    Exit code 1 if any differs: the first layer, neuron and step are named.
+    """
     program, samples = _loaded(network, data, limit)
     names = _available() if backends is None else [name.strip() for name in backends.split(",")]
     planted = None if plant is None else Planted.parse(plant)
@@ -186,7 +192,7 @@ def compare(
             labels=samples.y,
             steps=steps,
             planted=planted,
-            progress=lambda name: tell,
+            progress=tell,
         )
     views.show_comparison(results, json)
     missing = [result for result in results if not result.ran]
@@ -207,7 +213,10 @@ def certify(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Prove that the spiking network is the integer quantized ANN. Exit 1 if refused."""
+    """Prove that it settles to the integer quantized ANN.
+
+    Exit code 1 if the certificate is refused: the reason and the cure are given.
+    """
     program, samples = _loaded(network, data, limit, profile)
     with console.progress("checking every neuron", json) as tell:
         found = deploy.certify(program, samples.x, progress=tell)
@@ -226,12 +235,13 @@ def calibrate_exit(
         Path, typer.Option("--out", "-o", metavar="POLICY.json", help="Where to write.")
     ],
     max_accuracy_drop: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Held-out accuracy that may be given up.")
+        float,
+        typer.Option(min=0.0, max=1.0, metavar="SHARE", help="Accuracy that may be given up."),
     ] = 0.0,
-    temperature: Annotated[float, typer.Option(help="Divides the logits.")] = 1.0,
+    temperature: Annotated[float, typer.Option(metavar="C", help="Divides the logits.")] = 1.0,
     json: Json = False,
 ) -> None:
-    """Find how sure the network must be to stop early, on held-out data."""
+    """Find how sure to be before stopping, on held-out data."""
     program, samples = _loaded(network, data, None)
     with console.progress("calibrating the exit", json) as tell:
         policy = deploy.calibrate_exit(
@@ -258,7 +268,7 @@ def energy(
     limit: Limit = None,
     json: Json = False,
 ) -> None:
-    """Count events, price them on a chip, and compare with the int8 ANN."""
+    """Count events, and price them on a chip."""
     program, samples = _loaded(network, data, limit, profile)
     policy = None if exit_policy is None else load_policy(exit_policy)
     with console.progress("counting events", json) as tell:
@@ -272,7 +282,7 @@ def energy(
         estimate_ann(program.network, chip),
         estimate_ann(program.network, chip, trace=trace),
     ]
-    views.show_energy(snn, anns, json)
+    hardware_views.show_energy(snn, anns, json)
 
 
 @app.command()
@@ -288,7 +298,7 @@ def report(
     limit: Limit = None,
     json: Json = False,
 ) -> None:
-    """Write one self-contained HTML page on accuracy, spikes, energy and early exit."""
+    """Write one self-contained HTML page on all of it."""
     from snndeploy.report import report_of  # noqa: PLC0415  (the plotting library is slow)
 
     program, samples = _loaded(network, data, limit, profile)
@@ -309,74 +319,12 @@ def demo(
     ),
     json: Json = False,
 ) -> None:
-    """Train, convert, certify, run on every backend, price and report, on handwritten digits."""
-    from snndeploy.demo import run_demo  # noqa: PLC0415  (torch is slow to load)
+    """Do all of it on handwritten digits, from training on."""
+    from snndeploy.cli.demo import run_demo  # noqa: PLC0415  (torch is slow to load)
 
     summary = run_demo(out, quiet=json)
     if json:
         console.as_json(summary)
-
-
-@profiles_app.command("list")
-def profiles_list(json: Json = False) -> None:
-    """The profiles that ship with snndeploy."""
-    views.show_profiles([hardware(name) for name in profile_names()], json)
-
-
-@profiles_app.command("show")
-def profiles_show(
-    name: Annotated[str, typer.Argument(help="A name, or the path of a YAML file.")],
-    json: Json = False,
-) -> None:
-    """A profile's limits and constants, with grades and sources."""
-    views.show_profile(hardware(name), json)
-
-
-@profiles_app.command("check")
-def profiles_check(
-    file: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="A profile of your own.")],
-) -> None:
-    """Check a profile of your own."""
-    found = read_profile(file)
-    console.say(f"{file}: profile '{found.name}' is well-formed")
-
-
-@backends_app.callback(invoke_without_command=True)
-def backends_list(context: typer.Context, json: Json = False) -> None:
-    """The backends, their versions, and what is missing."""
-    if context.invoked_subcommand is None:
-        views.show_backends(backend_names(), json)
-
-
-@backends_app.command("install")
-def backends_install(
-    name: Annotated[str, typer.Argument(help="The backend.")],
-) -> None:
-    """Make the environment that a backend needs (Lava has its own)."""
-    backend = find_backend(name)
-    if not isinstance(backend, Installable):
-        missing = backend.status().missing
-        console.say(f"{name}: {missing or 'nothing to install'}")
-        return
-    backend.install(console.tell)
-    status = backend.status()
-    if status.missing:
-        raise BackendMissingError(status.missing, where=f"backend '{name}'")
-    console.say(f"{name}: ready ({views.versions(status.versions)})")
-
-
-@backends_app.command("check")
-def backends_check(
-    name: Annotated[str, typer.Argument(help="The backend.")],
-) -> None:
-    """Run a two-layer network and compare every spike with the definition. Exit 1 if any differs."""
-    network = tiny_network()
-    results = deploy.compare(Program(network), tiny_inputs(network), ["judge", name])
-    views.show_comparison(results, json=False)
-    if not results[-1].ran:
-        raise BackendMissingError(results[-1].note, where=f"backend '{name}'")
-    if not results[-1].spikes_equal:
-        raise typer.Exit(1)
 
 
 def _available() -> list[str]:

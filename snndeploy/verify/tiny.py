@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
-from snndeploy.network import (
-    Conv2d,
-    Flatten,
-    Grid,
-    Input,
-    Linear,
-    MaxPool2d,
-    Network,
-    Neuron,
-    Output,
-)
+from snndeploy.network import Network
+from snndeploy.nodes import Conv2d, Flatten, Grid, Input, Linear, MaxPool2d, Neuron, Output
 from snndeploy.numerics import Int64Array
 
 
@@ -32,7 +25,7 @@ def tiny_network() -> Network:
         Output("readout", rng.integers(-300, 300, 3), 1.0),
     )
     names = [node.name for node in nodes]
-    return Network("tiny", nodes, tuple(zip(names, names[1:], strict=False)), "exact", 3)
+    return Network("tiny", nodes, tuple(pairwise(names)), "exact", 3)
 
 
 def tiny_inputs(network: Network) -> Int64Array:

@@ -1,0 +1,86 @@
+"""`snndeploy profiles` and `snndeploy backends`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from snndeploy import deploy
+from snndeploy.backend import Installable, backend_names, find_backend
+from snndeploy.cli import console, hardware_views, views
+from snndeploy.errors import BackendMissingError
+from snndeploy.hardware import hardware, profile_names, read_profile
+from snndeploy.program import Program
+from snndeploy.verify.tiny import tiny_inputs, tiny_network
+
+profiles_app = typer.Typer(help="Hardware profiles: list, show, check.", no_args_is_help=True)
+backends_app = typer.Typer(help="Backends: versions, what is missing, install, check.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@profiles_app.command("list")
+def profiles_list(json: Json = False) -> None:
+    """The profiles that ship with snndeploy."""
+    hardware_views.show_profiles([hardware(name) for name in profile_names()], json)
+
+
+@profiles_app.command("show")
+def profiles_show(
+    name: Annotated[str, typer.Argument(help="A name, or the path of a YAML file.")],
+    json: Json = False,
+) -> None:
+    """A profile's limits and constants, with grades and sources."""
+    hardware_views.show_profile(hardware(name), json)
+
+
+@profiles_app.command("check")
+def profiles_check(
+    file: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="A profile of your own.")],
+) -> None:
+    """Check a profile of your own."""
+    found = read_profile(file)
+    console.say(f"{file}: profile '{found.name}' is well-formed")
+
+
+@backends_app.callback(invoke_without_command=True)
+def backends_list(context: typer.Context, json: Json = False) -> None:
+    """The backends, their versions, and what is missing."""
+    if context.invoked_subcommand is None:
+        hardware_views.show_backends(backend_names(), json)
+
+
+@backends_app.command("install")
+def backends_install(
+    name: Annotated[str, typer.Argument(help="The backend.")],
+) -> None:
+    """Make the environment that a backend needs."""
+    backend = find_backend(name)
+    if not isinstance(backend, Installable):
+        missing = backend.status().missing
+        console.say(f"{name}: {missing or 'nothing to install'}")
+        return
+    backend.install(console.tell)
+    status = backend.status()
+    if status.missing:
+        raise BackendMissingError(status.missing, where=f"backend '{name}'")
+    console.say(f"{name}: ready ({views.versions(status.versions)})")
+
+
+@backends_app.command("check")
+def backends_check(
+    name: Annotated[str, typer.Argument(help="The backend.")],
+) -> None:
+    """Hold a backend to the definition on a tiny network.
+
+    Exit code 1 if any spike differs.
+    """
+    network = tiny_network()
+    results = deploy.compare(Program(network), tiny_inputs(network), ["judge", name])
+    views.show_comparison(results, json=False)
+    if not results[-1].ran:
+        raise BackendMissingError(results[-1].note, where=f"backend '{name}'")
+    if not results[-1].spikes_equal:
+        raise typer.Exit(1)

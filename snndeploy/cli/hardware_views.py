@@ -1,0 +1,134 @@
+"""Results about hardware and backends, for a reader or as JSON for a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from snndeploy.backend import find_backend
+from snndeploy.cli import console
+from snndeploy.cli.views import versions
+from snndeploy.cost import Estimate, Interval, Term
+from snndeploy.errors import BackendMissingError
+from snndeploy.hardware import HardwareProfile
+
+
+def show_energy(snn: Estimate, baselines: Sequence[Estimate], json: bool) -> None:
+    """Counts before joules, then totals, then the ANN."""
+    if json:
+        console.as_json(
+            {"snn": snn.as_dict(), "ann": [estimate.as_dict() for estimate in baselines]}
+        )
+        return
+    console.say(f"{snn.title}: mean of {snn.samples:,} samples, boundary {snn.boundary}\n")
+    groups: dict[str, list[Term]] = {}
+    for term in snn.terms:
+        groups.setdefault(term.event, []).append(term)
+    rows = []
+    energies = snn.by_event()
+    for event, terms in groups.items():
+        unpriced = any(term.energy_pj is None and term.count > 0 for term in terms)
+        energy = "no price" if unpriced else _energy(energies[event])
+        count = sum(term.count for term in terms)
+        rows.append((event, f"{count:,.0f}", energy, terms[0].grade or "", terms[0].source))
+    console.table(["event", ">count", ">energy", "grade", "source"], rows)
+    console.say()
+    totals: list[tuple[str, object]] = [
+        ("dynamic", _energy(snn.dynamic_pj)),
+        ("static", _energy(snn.static_pj)),
+        ("total", _energy(snn.energy_pj)),
+        ("latency", _latency(snn.latency_us)),
+        ("steps", f"{snn.steps:.2f}"),
+        ("cores", snn.cores),
+    ]
+    totals += [(estimate.title, _energy(estimate.energy_pj)) for estimate in baselines]
+    console.table(["mean an inference", ">nominal (low to high)"], totals)
+    if snn.unpriced:
+        console.say(f"\nno total: the profile has no price for {', '.join(snn.unpriced)}")
+    console.say(f"\ngrade {snn.grade}: the weakest constant in the total")
+    for note in snn.notes:
+        console.say(f"note: {note}")
+
+
+def show_profiles(found: Sequence[HardwareProfile], json: bool) -> None:
+    """The list of profiles."""
+    if json:
+        console.as_json([{"name": p.name, "title": p.title, "kind": p.kind} for p in found])
+        return
+    console.table(
+        ["name", "kind", "scope", "title"], [(p.name, p.kind, p.scope, p.title) for p in found]
+    )
+
+
+def show_profile(found: HardwareProfile, json: bool) -> None:
+    """One profile's constants."""
+    if json:
+        console.as_json(found.model_dump(mode="json"))
+        return
+    console.say(f"{found.name}: {found.title} ({found.vendor}, {found.process})")
+    console.say(f"boundary {found.boundary}, scope {found.scope}\n")
+    rows = [
+        (group, name, f"{c.value:g}", f"{c.low:g} to {c.high:g}", c.unit, c.grade, c.source)
+        for group in ("energy", "time", "power")
+        for name, c in getattr(found, group).constants()
+    ]
+    console.table(["", "constant", ">value", ">range", "unit", "grade", "source"], rows)
+    limits = {k: v for k, v in found.limits.model_dump().items() if v is not None}
+    console.say("\nlimits: " + (", ".join(f"{k} {v:,}" for k, v in limits.items()) or "none"))
+    if found.notes:
+        console.say(f"\n{found.notes.strip()}")
+
+
+def show_backends(names: Sequence[str], json: bool) -> None:
+    """The backends and their state. One that cannot be imported is a line, not an error."""
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        try:
+            backend = find_backend(name)
+        except BackendMissingError as error:
+            rows.append({"name": name, "versions": {}, "missing": str(error), "summary": ""})
+            continue
+        status = backend.status()
+        rows.append(
+            {
+                "name": name,
+                "versions": dict(status.versions),
+                "missing": status.missing or None,
+                "summary": backend.summary,
+            }
+        )
+    if json:
+        console.as_json(rows)
+        return
+    console.table(
+        ["backend", "state", "versions", "what it is"],
+        [
+            (
+                row["name"],
+                "missing" if row["missing"] else "ready",
+                versions(row["versions"]),
+                row["summary"],
+            )
+            for row in rows
+        ],
+    )
+    for row in rows:
+        if row["missing"]:
+            console.say(f"\n{row['name']}: {row['missing']}")
+
+
+def _energy(value: Interval | None) -> str:
+    return "unknown" if value is None else _scaled(value, ["pJ", "nJ", "µJ", "mJ", "J"])
+
+
+def _latency(value: Interval | None) -> str:
+    return "unknown" if value is None else _scaled(value, ["µs", "ms", "s"])
+
+
+def _scaled(value: Interval, units: list[str]) -> str:
+    """An interval in the unit that gives its nominal value one to three digits."""
+    index, factor = 0, 1.0
+    while value.nominal * factor >= 1000 and index < len(units) - 1:
+        index, factor = index + 1, factor / 1000
+    low, nominal, high = (f"{v * factor:.3g}" for v in (value.low, value.nominal, value.high))
+    return f"{nominal} {units[index]} ({low} to {high})"

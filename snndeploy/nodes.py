@@ -1,0 +1,231 @@
+"""The vertices of a network, frozen, each knowing the shape of its value.
+
+Shapes leave out the batch: (C, H, W) or (F,).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any, NoReturn, TypeAlias
+
+from numpy.typing import NDArray
+
+from snndeploy.errors import UnsupportedModelError
+
+Shape: TypeAlias = tuple[int, ...]
+Pair: TypeAlias = tuple[int, int]
+Array: TypeAlias = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A named vertex of the graph."""
+
+    name: str
+
+    def output_shape(self, inputs: list[Shape]) -> Shape:
+        """The shape of this node's value, given those of its sources in edge order."""
+        return inputs[0]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Integers `low .. high`, each worth `scale` in the model's units."""
+
+    scale: float
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, eq=False)
+class Input(Node):
+    """The samples: `shape` without the batch, on `grid` once that is known."""
+
+    shape: Shape
+    grid: Grid | None = None
+
+    def output_shape(self, inputs: list[Shape]) -> Shape:
+        return self.shape
+
+
+@dataclass(frozen=True, eq=False)
+class Conv2d(Node):
+    """Cross-correlation; weight (C_out, C_in / groups, K_h, K_w), zero padding."""
+
+    weight: Array
+    bias: Array | None = None
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+
+    def output_shape(self, inputs: list[Shape]) -> Shape:
+        shape = _image(self, inputs[0])
+        channels, group = shape[0], self.weight.shape[1]
+        if channels != group * self.groups or self.weight.shape[0] % self.groups:
+            refuse(self, f"weight {self.weight.shape} in {self.groups} groups on {shape}")
+        kernel = (self.weight.shape[2], self.weight.shape[3])
+        spatial = _window_shape(self, shape, kernel, self.stride, self.padding, self.dilation)
+        return (self.weight.shape[0], *spatial)
+
+
+@dataclass(frozen=True, eq=False)
+class Linear(Node):
+    """Dense synapses; weight (F_out, F_in) on a flat input."""
+
+    weight: Array
+    bias: Array | None = None
+
+    def output_shape(self, inputs: list[Shape]) -> Shape:
+        if inputs[0] != (self.weight.shape[1],):
+            refuse(self, f"weight {self.weight.shape} on an input of shape {inputs[0]}")
+        return (self.weight.shape[0],)
+
+
+@dataclass(frozen=True, eq=False)
+class Scale(Node):
+    """An identity branch with one integer weight a channel."""
+
+    weight: Array
+
+    def output_shape(self, inputs: list[Shape]) -> Shape:
+        if self.weight.shape != inputs[0][:1]:
+            refuse(self, f"{self.weight.shape} weights on an input of shape {inputs[0]}")
+        return inputs[0]
+
+
+@dataclass(frozen=True, eq=False)
+class BatchNorm(Node):
+    """`(x - mean) / sqrt(variance + epsilon) * gamma + beta`, per channel, frozen."""
+
+    mean: Array
+    variance: Array
+    gamma: Array
+    beta: Array
+    epsilon: float
+
+    def output_shape(self, inputs: list[Shape]) -> Shape:
+        if self.mean.shape != inputs[0][:1]:
+            refuse(self, f"{self.mean.shape} channels on an input of shape {inputs[0]}")
+        return inputs[0]
+
+
+@dataclass(frozen=True, eq=False)
+class _Pool2d(Node):
+    kernel: Pair
+    stride: Pair
+    padding: Pair = (0, 0)
+
+    def output_shape(self, inputs: list[Shape]) -> Shape:
+        shape = _image(self, inputs[0])
+        if any(2 * p > k for p, k in zip(self.padding, self.kernel, strict=True)):
+            refuse(self, f"padding {self.padding} exceeds half of the kernel {self.kernel}")
+        spatial = _window_shape(self, shape, self.kernel, self.stride, self.padding, (1, 1))
+        return (shape[0], *spatial)
+
+
+class MaxPool2d(_Pool2d):
+    """Maximum over windows: of values in a float network, of spike counts in an integer one."""
+
+
+class AvgPool2d(_Pool2d):
+    """Mean over windows; padding counts as zeros."""
+
+
+class SumPool2d(_Pool2d):
+    """Sum over windows: what remains of an average pool in an integer network."""
+
+
+@dataclass(frozen=True, eq=False)
+class Add(Node):
+    """Sum of two or more branches of one shape."""
+
+    def output_shape(self, inputs: list[Shape]) -> Shape:
+        if len(set(inputs)) != 1:
+            refuse(self, f"adds unlike shapes {inputs}")
+        return inputs[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Flatten(Node):
+    """All dimensions but the batch into one, row-major."""
+
+    def output_shape(self, inputs: list[Shape]) -> Shape:
+        return (prod(inputs[0]),)
+
+
+@dataclass(frozen=True, eq=False)
+class Activation(Node):
+    """Quantized ReLU (QCFS): `s * clip(floor(x / s + 1/2), 0, levels)`, `s = ceiling / levels`."""
+
+    ceiling: float
+    levels: int
+
+
+@dataclass(frozen=True, eq=False)
+class Neuron(Node):
+    """Integrate-and-fire with soft reset, all integer.
+
+    Attributes:
+        threshold, v0, bias: int64, one per channel (first axis of the layer). The bias is
+            the total over the window.
+        levels: the largest net count, L.
+        scale: what one spike is worth in the model's units.
+    """
+
+    threshold: Array
+    v0: Array
+    bias: Array
+    levels: int
+    scale: float
+
+    def output_shape(self, inputs: list[Shape]) -> Shape:
+        for label in ("threshold", "v0", "bias"):
+            if getattr(self, label).shape != inputs[0][:1]:
+                refuse(self, f"{label} {getattr(self, label).shape} on a layer of {inputs[0]}")
+        return inputs[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Output(Node):
+    """The readout: neurons that integrate and never fire.
+
+    In an integer network `bias` is the total over the window, and one unit of membrane is
+    worth `scale` in the model's units.
+    """
+
+    bias: Array | None = None
+    scale: float = 1.0
+
+
+WEIGHTED: tuple[type[Node], ...] = (Conv2d, Linear, Scale)
+"""Nodes that hold synaptic weights."""
+
+FLOAT_ONLY: tuple[type[Node], ...] = (BatchNorm, AvgPool2d, Activation)
+INTEGER_ONLY: tuple[type[Node], ...] = (Neuron, SumPool2d, Scale)
+
+
+def refuse(node: Node, problem: str) -> NoReturn:
+    """Raise `UnsupportedModelError` about one node."""
+    raise UnsupportedModelError(problem, where=f"{type(node).__name__} '{node.name}'")
+
+
+def _image(node: Node, shape: Shape) -> tuple[int, int, int]:
+    if len(shape) != 3:
+        refuse(node, f"expects an input of shape (C, H, W), found {shape}")
+    return shape[0], shape[1], shape[2]
+
+
+def _window_shape(
+    node: Node, shape: tuple[int, int, int], kernel: Pair, stride: Pair, padding: Pair, dil: Pair
+) -> Pair:
+    if min(*kernel, *stride, *dil) < 1 or min(padding) < 0:
+        refuse(node, f"kernel {kernel}, stride {stride}, padding {padding}, dilation {dil}")
+    size = [
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, k, s, p, d in zip(shape[1:], kernel, stride, padding, dil, strict=True)
+    ]
+    if min(size) < 1:
+        refuse(node, f"kernel {kernel} is larger than the padded input {shape[1:]}")
+    return size[0], size[1]

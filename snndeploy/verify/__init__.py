@@ -1,0 +1,6 @@
+"""Proof and comparison: the certificate of exactness, and backends held to each other."""
+
+from snndeploy.verify.certificate import Certificate, certify
+from snndeploy.verify.comparison import BackendResult, Planted, compare
+
+__all__ = ["BackendResult", "Certificate", "Planted", "certify", "compare"]
