@@ -25,7 +25,7 @@ bench: $(VENV)/.ready  ## Time the engines side by side on the same spikes
 	$(BIN)/python benchmarks/simulators.py
 
 docs: $(VENV)/.ready  ## Build the documentation into site/
-	@$(BIN)/python -c "import mkdocs" 2>/dev/null || $(BIN)/python -m pip install -q -e '.[docs]'
+	@$(BIN)/python -c "import mkdocs" 2>/dev/null || $(BIN)/python -m pip install -qq -e '.[docs]'
 	$(BIN)/mkdocs build --strict
 
 format: $(VENV)/.ready
@@ -41,7 +41,7 @@ $(VENV)/.ready: pyproject.toml
 		|| { echo "snndeploy needs Python 3.11 or later; set PYTHON=python3.11"; exit 1; }
 	@echo "making $(VENV) and installing snndeploy into it (a minute or two)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
 clean:

@@ -25,7 +25,7 @@ class Divergence:
     def __str__(self) -> str:
         return (
             f"layer '{self.layer}', neuron {self.neuron}, step {self.step}, "
-            f"sample {self.sample}: {self.ours:+d} against {self.theirs:+d}"
+            f"sample {self.sample}: {_signed(self.ours)} against {_signed(self.theirs)}"
         )
 
 
@@ -119,6 +119,10 @@ class Trace:
         found = self.first_divergence(other)
         if found is not None:
             raise SpikesDifferError(f"{self.backend} and {other.backend} differ first at {found}")
+
+
+def _signed(value: int) -> str:
+    return f"{value:+d}" if value else "0"
 
 
 def _first(name: str, a: Int64Array | Int8Array, b: Int64Array | Int8Array) -> Divergence | None:

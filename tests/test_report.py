@@ -270,15 +270,6 @@ def test_report_of_a_run_says_what_the_run_knows(full, tmp_path):
     assert made.save(tmp_path / "run.html").read_text(encoding="utf-8") == made.html
 
 
-def test_baselines_of_one_title_are_told_apart(full):
-    dense, sparse = full.baselines
-    same = (replace(dense, notes=("batch 1", "dense")), replace(dense, notes=("batch 1", "sparse")))
-    dense_title, sparse_title = (item.title for item in energy.named(same))
-    assert dense_title.startswith("ANN, dense (")
-    assert sparse_title.startswith("ANN, sparse (")
-    assert energy.named((dense, sparse)) == (dense, sparse)
-
-
 def test_static_energy_that_one_side_leaves_out_is_not_compared(full):
     (found,) = energy.comparisons((full.estimate,), (replace(full.baselines[0], static_pj=ZERO),))
     assert found.basis == "dynamic"

@@ -30,8 +30,9 @@ def show_energy(snn: Estimate, baselines: Sequence[Estimate], json: bool) -> Non
         unpriced = any(term.energy_pj is None and term.count > 0 for term in terms)
         energy = "no price" if unpriced else _energy(energies[event])
         count = sum(term.count for term in terms)
-        rows.append((event, f"{count:,.0f}", energy, terms[0].grade or "", terms[0].source))
-    console.table(["event", ">count", ">energy", "grade", "source"], rows)
+        rows.append((event, f"{count:,.0f}", energy, terms[0].grade or ""))
+    console.table(["event", ">count", ">energy (low to high)", "grade"], rows)
+    console.say(f"\nsources: snndeploy profiles show {snn.profile}")
     console.say()
     totals: list[tuple[str, object]] = [
         ("dynamic", _energy(snn.dynamic_pj)),
@@ -41,7 +42,7 @@ def show_energy(snn: Estimate, baselines: Sequence[Estimate], json: bool) -> Non
         ("steps", f"{snn.steps:.2f}"),
         ("cores", snn.cores),
     ]
-    totals += [(estimate.title, _energy(estimate.energy_pj)) for estimate in baselines]
+    totals += [(b.title, _energy(b.energy_pj)) for b in baselines]
     console.table(["mean an inference", ">nominal (low to high)"], totals)
     if snn.unpriced:
         console.say(f"\nno total: the profile has no price for {', '.join(snn.unpriced)}")
@@ -130,5 +131,9 @@ def _scaled(value: Interval, units: list[str]) -> str:
     index, factor = 0, 1.0
     while value.nominal * factor >= 1000 and index < len(units) - 1:
         index, factor = index + 1, factor / 1000
-    low, nominal, high = (f"{v * factor:.3g}" for v in (value.low, value.nominal, value.high))
+    low, nominal, high = (_digits(v * factor) for v in (value.low, value.nominal, value.high))
     return f"{nominal} {units[index]} ({low} to {high})"
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

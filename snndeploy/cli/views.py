@@ -144,7 +144,10 @@ def show_trace(program: Program, trace: Trace, labels: Int64Array | None, json: 
         rows.append(("accuracy", f"{trace.accuracy(labels):.2%}"))
     rows.append(("steps", steps))
     if exact:
-        rows.append(("settled", f"{int(trace.settled.sum()):,} of {len(trace):,}"))
+        settled = f"{int(trace.settled.sum()):,} of {len(trace):,}"
+        rows.append(
+            ("settled", f"{settled}, after {settle.mean():.2f} steps (then one silent step)")
+        )
     rows.append(
         (
             "spikes",

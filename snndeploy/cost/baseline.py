@@ -65,7 +65,6 @@ def estimate_ann(
         ENVELOPE,
         "int8, batch 1, perfect reuse: each weight and activation moves once; favours the ANN",
         "requantization and control left out; no static power: taken as 0",
-        "zero activations skipped" if trace is not None else "dense",
     ]
     if trace is not None and not trace.settled.all():
         notes.append("some samples had not settled: their zeros may not be the ANN's")
@@ -73,7 +72,7 @@ def estimate_ann(
         notes.append(profile.notes)
     return Estimate(
         profile=profile.name,
-        title=profile.title,
+        title=f"ANN, {'zeros skipped' if trace is not None else 'dense'} ({profile.title})",
         boundary=profile.boundary,
         kind="ann",
         samples=1 if trace is None else len(trace),

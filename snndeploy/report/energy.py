@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from snndeploy.cost.breakeven import PUBLISHED_MARKS, break_even_spikes
 from snndeploy.cost.estimate import Estimate, Interval, Term, total
@@ -177,20 +177,6 @@ def break_even(data: ReportData, baselines: Iterable[Estimate]) -> tuple[str, ..
         found = count_events(data.program, data.trace).spikes_per_synapse
         lines.insert(0, f"This network makes {found:.2g} spikes a synapse and inference.")
     return (*lines, *(f"Published: {mark}." for mark in PUBLISHED_MARKS)) if lines else ()
-
-
-def named(baselines: Iterable[Estimate]) -> tuple[Estimate, ...]:
-    """The baselines, those of one title told apart by the first note of their own."""
-    found = tuple(baselines)
-    titles = [item.title for item in found]
-    result = []
-    for item in found:
-        others = [o for o in found if o is not item and o.title == item.title]
-        shared = {note for other in others for note in other.notes}
-        own = [note for note in item.notes if note not in shared]
-        twice = titles.count(item.title) > 1 and own
-        result.append(replace(item, title=f"ANN, {own[0]} ({item.title})") if twice else item)
-    return tuple(result)
 
 
 def notes(estimate: Estimate, baselines: Iterable[Estimate]) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ def _energy(data: ReportData) -> dict[str, object] | None:
         return None
     early = () if data.exit_estimate is None else (data.exit_estimate,)
     ours = (found, *(replace(e, title=f"{e.title}, early exit") for e in early))
-    baselines = energy.named(data.baselines)
+    baselines = data.baselines
     return {
         "estimate": found,
         "terms": energy.term_table(found),
