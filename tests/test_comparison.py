@@ -7,6 +7,7 @@ import pytest
 from models import images, small_network
 
 from snndeploy import Planted, compare, lower, run
+from snndeploy.backend import find_backend
 from snndeploy.errors import InputError, SpikesDifferError
 
 
@@ -31,6 +32,17 @@ def test_a_threshold_changed_by_one_is_found_and_named(program, backend):
     assert found.layer == "act1"
     assert found.neuron[0] == 2  # the channel whose threshold was changed
     assert found.step >= 1
+
+
+@pytest.mark.lava
+def test_a_threshold_changed_by_one_in_lava_is_found_and_named(program):
+    missing = find_backend("lava").status().missing
+    if missing:
+        pytest.skip(missing)
+    planted = Planted("lava", "act1", 2, 1)
+    found = compare(program, images(64), ["reference", "lava"], planted=planted)[1].divergence
+    assert found is not None
+    assert (found.layer, found.neuron[0]) == ("act1", 2)
 
 
 def test_the_first_divergence_is_the_first(program):
