@@ -34,7 +34,7 @@ def test_the_input_is_put_on_its_grid():
 
 @pytest.mark.parametrize("make", [lambda: QCFS(0), lambda: QuantizedInput(0.0, 0, 4)])
 def test_impossible_grids_are_refused(make):
-    with pytest.raises(ValueError, match="expected|not a grid"):
+    with pytest.raises(ValueError, match=r"expected|not a grid"):
         make()
 
 
