@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export SNNDEPLOY_LAVA_ENV ?= $(CURDIR)/.lava
 
-.PHONY: demo test check bench docs format clean lava help
+.PHONY: demo test check bench docs smoke format clean lava help
 
 help:  ## What can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -23,6 +23,10 @@ check: $(VENV)/.ready  ## Lint, types, import contracts
 
 bench: $(VENV)/.ready  ## Time the engines side by side on the same spikes
 	$(BIN)/python benchmarks/simulators.py
+
+smoke: $(VENV)/.ready lava  ## Hold Lava to the definition, and run the benchmark once, small
+	$(BIN)/snndeploy backends check lava
+	$(BIN)/python benchmarks/simulators.py --smoke
 
 docs: $(VENV)/.ready  ## Build the documentation into site/
 	@$(BIN)/python -c "import mkdocs" 2>/dev/null || $(BIN)/python -m pip install -qq -e '.[docs]'

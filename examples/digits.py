@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 
 import snndeploy as sd
-from snndeploy.cli.demo import digits, trained_network
+from snndeploy.training.digits import digits, trained_network
 
 
 def main() -> None:

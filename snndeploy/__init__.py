@@ -1,17 +1,12 @@
 """snndeploy: quantized neural networks as spiking networks, exact and priced.
 
-import snndeploy as sd
+    network = sd.load("model.pt2")            # a quantized network
+    snn = sd.convert(network)                 # integers, spikes, NIR
+    program = sd.lower(snn, "loihi1")         # placed on cores, ranges checked
+    trace = sd.run(program, x)                # reference engine, until settled
+    sd.certify(program, x)                    # equal to the quantized network
 
-network = sd.load("model.pt2")                          # quantized ANN
-snn = sd.convert(network)                               # integer spiking network
-program = sd.lower(snn, sd.hardware("loihi1"))          # placed, range-checked
-trace = sd.run(program, test)                           # reference engine
-sd.run(program, test[:16], backend="lava").assert_same_spikes(trace[:16])
-policy = sd.calibrate_exit(program, held_out, labels)   # Dynamic Confidence
-estimate = sd.estimate(program, trace)                  # energy and latency
-sd.certify(program, test)                               # equal to the quantized ANN
-sd.report(program, trace, estimate=estimate).save("report.html")
-sd.save(snn, "model.nir")
+The README tells the whole story; `docs/` says why it is exact.
 """
 
 from snndeploy.control import ExitPolicy, load_policy
@@ -23,13 +18,13 @@ from snndeploy.deploy import (
     convert,
     estimate,
     from_torch,
+    integer_ann,
     load,
     lower,
     run,
 )
 from snndeploy.errors import SnnDeployError
 from snndeploy.hardware import HardwareProfile, hardware
-from snndeploy.integer_ann import integer_ann
 from snndeploy.network import Network
 from snndeploy.nirfile import save
 from snndeploy.program import Program

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from snndeploy.layers import Projection
-from snndeploy.nodes import Conv2d, Linear, Shape, SumPool2d
+from snndeploy.nodes import Conv2d, Linear, MaxPool2d, Node, Pair, Shape, SumPool2d
 from snndeploy.numerics import Int64Array
 
 
@@ -20,42 +22,47 @@ def fan_out(projection: Projection, source_shape: Shape) -> Int64Array:
     Counts true connections: borders, strides and groups included. A chain of a sum pool and a
     weighted node counts as the one set of synapses into which it would be merged on a chip.
     """
-    shapes = [source_shape]
+    shape = source_shape
     for op in projection.ops:
+        shape = op.output_shape([shape])
+    return transpose(projection.ops, source_shape, np.ones(shape, np.int64))
+
+
+def transpose(ops: Sequence[Node], source_shape: Shape, targets: Int64Array) -> Int64Array:
+    """Walk back through nodes with all weights one: (*source_shape) from `targets` (*shape).
+
+    For each position of the source, the sum of `targets` over all paths from it. A max-pool
+    counts as the sum over its windows.
+    """
+    shapes = [source_shape]
+    for op in ops:
         shapes.append(op.output_shape([shapes[-1]]))
-    back = np.ones((1, *shapes[-1]), np.int64)
-    for op, shape in zip(reversed(projection.ops), reversed(shapes[:-1]), strict=True):
-        back = _transpose(op, back, shape)
-    counted: Int64Array = back[0]
-    return counted
-
-
-def _transpose(op: object, back: Int64Array, shape: Shape) -> Int64Array:
-    """Sum `back` over the targets that each source position reaches through `op`."""
-    if isinstance(op, Linear):
-        return np.full((1, *shape), back.sum(), np.int64)
-    if isinstance(op, Conv2d | SumPool2d):
-        if isinstance(op, Conv2d):
+    back = targets
+    for op, shape in zip(reversed(ops), reversed(shapes[:-1]), strict=True):
+        if isinstance(op, Linear):
+            back = np.full(shape, back.sum(), np.int64)
+        elif isinstance(op, Conv2d):
+            summed = back.reshape(op.groups, -1, *back.shape[1:]).sum(axis=1)
             kernel = (op.weight.shape[2], op.weight.shape[3])
-            groups, dilation = op.groups, op.dilation
-            summed = back.reshape(1, groups, -1, *back.shape[2:]).sum(2)
-            spread = np.repeat(summed, shape[0] // groups, axis=1)
+            shared = _spread(summed, shape, kernel, op.stride, op.padding, op.dilation)
+            back = np.repeat(shared, shape[0] // op.groups, axis=0)
+        elif isinstance(op, SumPool2d | MaxPool2d):
+            back = _spread(back, shape, op.kernel, op.stride, op.padding, (1, 1))
         else:
-            kernel, dilation, spread = op.kernel, (1, 1), back
-        height, width = shape[1], shape[2]
-        padded = (height + 2 * op.padding[0], width + 2 * op.padding[1])
-        target = np.zeros((1, shape[0], *padded), np.int64)
-        rows, columns = back.shape[2], back.shape[3]
-        for i in range(kernel[0]):
-            for j in range(kernel[1]):
-                top, left = i * dilation[0], j * dilation[1]
-                target[
-                    :,
-                    :,
-                    top : top + op.stride[0] * rows : op.stride[0],
-                    left : left + op.stride[1] * columns : op.stride[1],
-                ] += spread
-        return target[
-            :, :, op.padding[0] : op.padding[0] + height, op.padding[1] : op.padding[1] + width
-        ]
-    return back.reshape(1, *shape)
+            back = back.reshape(shape)
+    return back
+
+
+def _spread(
+    back: Int64Array, shape: Shape, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> Int64Array:
+    """Add each output (C, H_out, W_out) to all positions (C, H, W) under its window."""
+    (channels, rows, columns), (_, height, width) = back.shape, shape
+    padded = np.zeros((channels, height + 2 * padding[0], width + 2 * padding[1]), np.int64)
+    for i in range(kernel[0]):
+        for j in range(kernel[1]):
+            top, left = i * dilation[0], j * dilation[1]
+            down = slice(top, top + rows * stride[0], stride[0])
+            right = slice(left, left + columns * stride[1], stride[1])
+            padded[:, down, right] += back
+    return padded[:, padding[0] : padding[0] + height, padding[1] : padding[1] + width]

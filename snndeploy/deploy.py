@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from snndeploy import control, cost
 from snndeploy.backend import require_backend
 from snndeploy.control import ExitPolicy
 from snndeploy.cost import Estimate
 from snndeploy.errors import DataError, FileFormatError, InputError
-from snndeploy.hardware import HardwareProfile
-from snndeploy.network import Mode, Network
+from snndeploy.hardware import HardwareProfile, hardware
+from snndeploy.integer_ann import IntegerAnnResult
+from snndeploy.integer_ann import integer_ann as evaluate_integer_ann
+from snndeploy.network import Mode, Network, require_integer
 from snndeploy.nirfile import load as load_nir
 from snndeploy.numerics import Int64Array, to_grid
 from snndeploy.passes import FoldBatchNorm, PoolAfterActivation, Quantize, SetInputGrid, place
@@ -65,7 +67,7 @@ def from_torch(module: torch.nn.Module, example: torch.Tensor, name: str = "mode
 
 def convert(
     network: Network,
-    calibration: NDArray[Any] | None = None,
+    calibration: ArrayLike | None = None,
     *,
     weight_bits: int = 8,
     mode: Mode = "exact",
@@ -88,8 +90,15 @@ def convert(
         raise InputError("is already a spiking network", where=f"network '{network.name}'")
     if not 2 <= weight_bits <= 16:
         raise InputError(f"{weight_bits}, expected 2 to 16", where="weight bits")
-    if network.input.grid is None and calibration is not None:
+    if calibration is not None:
+        calibration = _array(calibration, "calibration data")
         _check_shape(network, calibration, "calibration data")
+        if network.input.grid is not None:
+            raise InputError(
+                "is not needed: the model states its input grid",
+                where="calibration data",
+                remedy="leave it out, or take the QuantizedInput out of the model",
+            )
         if not np.isfinite(calibration).all():
             raise DataError("holds NaN or infinity", where="calibration data")
         grid = SetInputGrid.covering(float(calibration.min()), float(calibration.max()))
@@ -103,22 +112,26 @@ def convert(
     return network
 
 
-def lower(network: Network, profile: HardwareProfile | None = None) -> Program:
+def lower(network: Network, profile: HardwareProfile | str | None = None) -> Program:
     """Place a spiking network on a chip and check it against its limits; or on none.
 
+    Args:
+        network: from `convert` or a `.nir` file.
+        profile: a profile, or its name or path.
+
     Raises:
-        InputError: the network is not integer yet.
+        UnsupportedModelError: the network is not integer yet.
         DoesNotFitError: lists every limit that it exceeds.
     """
-    if not network.is_integer:
-        raise InputError(
-            "is not a spiking network yet", where=f"network '{network.name}'", remedy="convert it"
-        )
-    return Program(network) if profile is None else place(network, profile)
+    if profile is None:
+        return Program(network)
+    return place(network, hardware(profile) if isinstance(profile, str) else profile)
 
 
-def grid_inputs(network: Network, x: NDArray[Any]) -> Int64Array:
+def grid_inputs(network: Network, x: ArrayLike) -> Int64Array:
     """Samples (N, *shape) as integers on the network's input grid. Raises `DataError`."""
+    require_integer(network)
+    x = _array(x)
     _check_shape(network, x, "data")
     grid = network.input.grid
     assert grid is not None
@@ -127,7 +140,7 @@ def grid_inputs(network: Network, x: NDArray[Any]) -> Int64Array:
 
 def run(
     program: Program,
-    x: NDArray[Any],
+    x: ArrayLike,
     *,
     backend: str = "reference",
     steps: int | None = None,
@@ -152,6 +165,8 @@ def run(
         DataError: wrong shape, NaN, or values outside the input grid.
         BackendMissingError: the backend, or a package of it, is not installed.
     """
+    if batch < 1:
+        raise InputError(f"{batch} samples", where="batch", remedy="take at least 1 together")
     inputs = grid_inputs(program.network, x)
     controller = None if exit_policy is None else exit_policy.controller(program.network)
     return simulate(
@@ -168,48 +183,60 @@ def run(
 
 def compare(
     program: Program,
-    x: NDArray[Any],
+    x: ArrayLike,
     backends: Sequence[str] = ("reference", "norse", "lava"),
     *,
-    labels: Int64Array | None = None,
+    labels: ArrayLike | None = None,
     limits: dict[str, int] | None = None,
     steps: int | None = None,
     planted: Planted | None = None,
     progress: Progress | None = None,
+    reference: Trace | None = None,
 ) -> list[BackendResult]:
     """Run several backends on the same samples; see `snndeploy.verify.comparison.compare`."""
+    inputs = grid_inputs(program.network, x)
+    known = None if labels is None else check_labels(labels, program.network, len(inputs))
     return comparison.compare(
         program,
-        grid_inputs(program.network, x),
+        inputs,
         backends,
-        labels=labels,
+        labels=known,
         limits=limits,
         steps=steps,
         planted=planted,
         progress=progress,
+        reference=reference,
     )
 
 
 def certify(
     program: Program,
-    x: NDArray[Any],
+    x: ArrayLike,
     *,
     backend: str = "reference",
     progress: Progress | None = None,
+    trace: Trace | None = None,
 ) -> Certificate:
     """Prove and check that the spiking network is the integer quantized ANN.
+
+    Args:
+        program: from `lower`; its profile's state word is used, else 32 bits.
+        x: (N, *shape) samples.
+        backend: who simulates.
+        progress: told (samples done, samples in all).
+        trace: a run of these samples until settled, with spikes, if there is one already.
 
     Raises:
         CertificateRefusedError: a premise fails, or a neuron differs.
     """
     inputs = grid_inputs(program.network, x)
-    return certificate.certify(program, inputs, require_backend(backend), progress)
+    return certificate.certify(program, inputs, require_backend(backend), progress, trace)
 
 
 def calibrate_exit(
     program: Program,
-    held_out: NDArray[Any],
-    labels: Int64Array,
+    held_out: ArrayLike,
+    labels: ArrayLike,
     *,
     max_accuracy_drop: float = 0.0,
     temperature: float = 1.0,
@@ -227,24 +254,41 @@ def calibrate_exit(
     """
     if not 0 <= max_accuracy_drop <= 1:
         raise InputError(f"{max_accuracy_drop}, expected 0 to 1", where="max accuracy drop")
-    if temperature <= 0:
+    if not 0 < temperature < float("inf"):
         raise InputError(f"{temperature}, expected above 0", where="temperature")
+    held_out = _array(held_out)
+    known = check_labels(labels, program.network, len(held_out))
     trace = run(program, held_out, record=False, progress=progress)
-    check_labels(labels, trace)
     return control.calibrate(
-        program.network, trace, labels, array_hash(held_out), max_accuracy_drop, temperature
+        program.network, trace, known, array_hash(held_out), max_accuracy_drop, temperature
     )
 
 
-def check_labels(labels: Int64Array, trace: Trace) -> None:
-    """Raise `DataError` if a label is not one of the network's classes."""
-    classes = trace.logits.shape[-1]
-    if len(labels) != len(trace) or labels.min() < 0 or labels.max() >= classes:
+def check_labels(labels: ArrayLike, network: Network, samples: int) -> Int64Array:
+    """Labels (N,) as int64; raises `DataError` unless each is one of the network's classes."""
+    found = _array(labels, "labels")
+    classes = network.shapes[network.output.name][0]
+    if found.shape != (samples,) or not np.issubdtype(found.dtype, np.integer):
         raise DataError(
-            f"{len(labels)} labels from {labels.min()} to {labels.max()} for {len(trace)} samples "
-            f"of {classes} classes",
-            where="labels",
+            f"{found.dtype} {found.shape}, expected integers ({samples},)", where="labels"
         )
+    if found.min() < 0 or found.max() >= classes:
+        raise DataError(
+            f"from {found.min()} to {found.max()}, the network has {classes} classes",
+            where="labels",
+            remedy=f"number the classes from 0 to {classes - 1}",
+        )
+    return found.astype(np.int64)
+
+
+def integer_ann(network: Network, x: ArrayLike) -> IntegerAnnResult:
+    """What the spiking network settles to: the integer quantized ANN's counts and logits.
+
+    Args:
+        network: from `convert` or a `.nir` file.
+        x: (N, *shape), floats in the model's units or integers on the input grid.
+    """
+    return evaluate_integer_ann(network, grid_inputs(network, x))
 
 
 def estimate(program: Program, trace: Trace, full: Trace | None = None) -> Estimate:
@@ -257,6 +301,14 @@ def estimate(program: Program, trace: Trace, full: Trace | None = None) -> Estim
             the work that a pipelined chip had in flight.
     """
     return cost.estimate(program, trace, full)
+
+
+def _array(x: ArrayLike, where: str = "data") -> NDArray[Any]:
+    """An array of what the user gave: an array, a list, a tensor. Raises `DataError`."""
+    try:
+        return np.asarray(x)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise DataError(f"is not an array: {error}", where=where) from error
 
 
 def _check_shape(network: Network, x: NDArray[Any], where: str) -> None:

@@ -39,6 +39,14 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it. Raises `FileFormatError` if that cannot be done."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileFormatError(f"cannot be made: {error.strerror}", where=str(path)) from error
+
+
 def save_text(text: str, path: Path) -> None:
     """Write UTF-8 text."""
     with replacing(path) as temporary:

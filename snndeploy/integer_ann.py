@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from snndeploy import linear_ops
 from snndeploy.layers import layers
-from snndeploy.network import Network
+from snndeploy.network import Network, require_integer
 from snndeploy.nodes import MaxPool2d, Neuron, Output
 from snndeploy.numerics import Int64Array, settled_count
 
@@ -31,6 +31,7 @@ def integer_ann(network: Network, inputs: Int64Array) -> IntegerAnnResult:
 
     Source: QCFS (Bu et al. 2022), eq. 15, with integer weights and thresholds.
     """
+    require_integer(network)
     values: dict[str, Int64Array] = {}
     for layer in layers(network):
         node = layer.node

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -147,6 +147,12 @@ class Network:
                 refuse(node, "feeds nothing; remove it from the model")
 
     def _check_values(self) -> None:
+        if self.mode not in get_args(Mode) or self.window < 0:
+            raise UnsupportedModelError(
+                f"mode {self.mode!r} with a window of {self.window} steps",
+                where=f"network '{self.name}'",
+                remedy=f"modes are {' and '.join(get_args(Mode))}",
+            )
         wrong = FLOAT_ONLY if self.is_integer else INTEGER_ONLY
         for node in self.nodes:
             if isinstance(node, wrong):
@@ -162,6 +168,14 @@ class Network:
                     refuse(node, f"{field.name} is {value.dtype}, expected integers")
                 if not np.all(np.isfinite(value)):
                     refuse(node, f"{field.name} holds NaN or infinity")
+
+
+def require_integer(network: Network) -> None:
+    """Raise `UnsupportedModelError` unless the network is a spiking network."""
+    if not network.is_integer:
+        raise UnsupportedModelError(
+            "is a float network", where=f"network '{network.name}'", remedy="convert it first"
+        )
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,6 @@
-"""The integer semantics: the only place that rounds, saturates or checks ranges.
+"""The integer semantics: the definition of rounding, firing, saturating and word checks.
+
+The engines that compute in floating point are held to it, spike for spike.
 
 NumPy only, so that a worker process without the rest of the package can load it.
 All state is int64 here; `check_word` holds it to the target's word and raises where

@@ -7,7 +7,8 @@ from functools import cached_property
 
 from snndeploy.hardware import HardwareProfile
 from snndeploy.layers import Layer, layers
-from snndeploy.network import Network
+from snndeploy.network import Network, require_integer
+from snndeploy.nodes import Neuron
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class Program:
     profile: HardwareProfile | None = None
     placement: tuple[CoreAllocation, ...] = ()
 
+    def __post_init__(self) -> None:
+        require_integer(self.network)
+
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """The layer view, computed once."""
@@ -52,11 +56,13 @@ class Program:
 
     @property
     def settle_bound(self) -> int:
-        """Steps after which an exact network has settled for certain: `L * (depth + 1)`.
+        """Steps after which an exact network has settled for certain: `window + L * depth`.
 
-        The input lasts one window; each layer settles at most L steps after the one before.
+        The input lasts one window; each layer settles at most L steps after the one before, L
+        being the most levels of any layer. With L equal to the window: `L * (depth + 1)`.
         """
-        return self.network.window * (self.depth + 1)
+        levels = [x.node.levels for x in self.layers if isinstance(x.node, Neuron)]
+        return self.network.window + max(levels, default=0) * self.depth
 
     def with_network(self, network: Network) -> Program:
         """The same placement for a network of the same shape."""

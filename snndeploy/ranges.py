@@ -49,9 +49,14 @@ class LayerRange:
         return int(self.membrane_high.max())
 
     @property
+    def extent(self) -> tuple[int, int]:
+        """The least and the largest value that the layer's word must hold."""
+        return min(self.low, -self.operand_high), max(self.high, self.operand_high)
+
+    @property
     def magnitude(self) -> int:
         """The largest absolute value that any accumulator of the layer can hold."""
-        return max(-self.low, self.high, self.operand_high)
+        return max(-self.extent[0], self.extent[1])
 
 
 def ranges(network: Network, steps: int | None = None) -> Mapping[str, LayerRange]:

@@ -20,7 +20,8 @@ from snndeploy.trace import Trace
 from snndeploy.verify.certificate import Certificate
 from snndeploy.verify.comparison import BackendResult
 
-BASELINE = "digital_int8_45nm"
+PROFILE, BASELINE = "loihi1", "digital_int8_45nm"
+"""The chip and the digital baseline that are taken where none is named."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,16 +105,16 @@ def tell_story(
         limits: the most samples for a backend.
         progress: told (samples done, samples in all) by each stage.
     """
-    trace = deploy.run(program, samples.x, progress=progress)
     if samples.y is not None:
-        deploy.check_labels(samples.y, trace)
+        deploy.check_labels(samples.y, program.network, len(samples))
+    trace, stopped = run_both(program, samples, policy, progress)
     certificate, refusal = None, ""
     try:
-        certificate = deploy.certify(program, samples.x, progress=progress)
+        certificate = deploy.certify(program, samples.x, trace=trace, progress=progress)
     except CertificateRefusedError as error:
         refusal = str(error)
     results: list[BackendResult] = []
-    if len(backends) > 0:
+    if backends:
         results = deploy.compare(
             program,
             samples.x,
@@ -121,12 +122,9 @@ def tell_story(
             labels=samples.y,
             limits=limits,
             progress=progress,
+            reference=trace if backends[0] == trace.backend else None,
         )
-    stopped = None
-    if policy is not None:
-        stopped = deploy.run(program, samples.x, exit_policy=policy, progress=progress)
     priced = program.profile is not None
-    baseline = hardware(BASELINE)
     return Story(
         program=program,
         samples=samples,
@@ -139,11 +137,30 @@ def tell_story(
         exit_trace=stopped,
         estimate=deploy.estimate(program, trace) if priced else None,
         exit_estimate=deploy.estimate(program, stopped, trace) if priced and stopped else None,
-        baselines=(
-            estimate_ann(program.network, baseline),
-            estimate_ann(program.network, baseline, trace=trace),
-        ),
+        baselines=ann_baselines(program, trace),
     )
+
+
+def run_both(
+    program: Program,
+    samples: Samples,
+    policy: ExitPolicy | None,
+    progress: Progress | None = None,
+) -> tuple[Trace, Trace | None]:
+    """The run until settled and, if there is a policy, the one that it stops early."""
+    full = deploy.run(program, samples.x, progress=progress)
+    if policy is None:
+        return full, None
+    return full, deploy.run(program, samples.x, exit_policy=policy, progress=progress)
+
+
+def ann_baselines(
+    program: Program, settled: Trace, name: str = BASELINE
+) -> tuple[Estimate, Estimate]:
+    """The same network as an int8 ANN: dense, and with zero activations skipped."""
+    chip = hardware(name)
+    dense = estimate_ann(program.network, chip)
+    return dense, estimate_ann(program.network, chip, trace=settled)
 
 
 def _backend_summary(result: BackendResult) -> dict[str, Any]:

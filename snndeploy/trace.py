@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from snndeploy.errors import SpikesDifferError
+from snndeploy.errors import DataError, SpikesDifferError
 from snndeploy.numerics import Int8Array, Int64Array
 
 
@@ -101,7 +101,11 @@ class Trace:
         """Where `other` first differs, or None. A trace that ended earlier counts as silent.
 
         Compares the layers' spikes and, where these agree, the readout's membranes.
+
+        Raises:
+            DataError: other samples, or layers whose spikes one of the two did not record.
         """
+        self._check_comparable(other)
         steps = max(self.steps, other.steps)
         best: tuple[int, int] | None = None
         found: Divergence | None = None
@@ -113,6 +117,20 @@ class Trace:
         if found is None:
             found = _first("readout", _held(self.logits, steps), _held(other.logits, steps))
         return found
+
+    def _check_comparable(self, other: Trace) -> None:
+        where = f"traces of {self.backend} and {other.backend}"
+        if len(self) != len(other):
+            raise DataError(
+                f"{len(self)} and {len(other)} samples", where=where, remedy="slice both alike"
+            )
+        unlike = sorted(set(self.spikes) ^ set(other.spikes))
+        if unlike or set(self.spikes) != set(self.events):
+            raise DataError(
+                f"not every layer's spikes are recorded on both sides {unlike}",
+                where=where,
+                remedy="run with record=True",
+            )
 
     def assert_same_spikes(self, other: Trace) -> None:
         """Raise `SpikesDifferError`, naming the first divergence, if there is one."""

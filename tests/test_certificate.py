@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from models import images, small_network
 from strategies import grid_inputs, integer_networks
 
-from snndeploy import certify, lower
+from snndeploy import certify, lower, run
 from snndeploy.errors import CertificateRefusedError
 from snndeploy.nodes import Neuron
 from snndeploy.program import Program
@@ -70,3 +70,19 @@ def test_a_planted_missing_cap_is_found():
     inputs = np.random.default_rng(0).integers(0, 17, (30, 2, 8, 8))
     with pytest.raises(CertificateRefusedError, match="settled at"):
         certify_inputs(Program(network), inputs, WithoutCap())
+
+
+def test_levels_beyond_the_window_settle_within_their_own_bound():
+    network = small_network()
+    nodes = [replace(n, levels=63) if isinstance(n, Neuron) else n for n in network.nodes]
+    program = Program(network.rewrite(nodes))
+    assert program.settle_bound == network.window + 63 * program.depth
+    found = certify(program, images(12))
+    assert found.settle_max <= found.settle_bound
+
+
+def test_a_run_that_left_out_a_layer_is_no_proof():
+    program = lower(small_network())
+    trace = run(program, images(3), record=False)
+    with pytest.raises(CertificateRefusedError, match="recorded no spikes of act1, act2, pool"):
+        certify(program, images(3), trace=trace)

@@ -8,7 +8,7 @@ from models import images, small_network
 
 from snndeploy import Planted, compare, lower, run
 from snndeploy.backend import find_backend
-from snndeploy.errors import InputError, SpikesDifferError
+from snndeploy.errors import DataError, InputError, SpikesDifferError
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +79,19 @@ def test_a_malformed_plant_is_refused(text):
 def test_a_plant_in_no_layer_names_the_layers(program):
     with pytest.raises(InputError, match="act1, act2"):
         Planted.parse("norse:nowhere:0:+1").apply(program)
+
+
+def test_runs_that_cannot_be_compared_are_refused(program):
+    full = run(program, images(4))
+    with pytest.raises(DataError, match="4 and 3 samples"):
+        full.first_divergence(run(program, images(3)))
+    with pytest.raises(DataError, match="record=True"):
+        full.assert_same_spikes(run(program, images(4), record=False))
+    silent = run(program, images(4), record=False)
+    with pytest.raises(DataError, match="record=True"):
+        silent.assert_same_spikes(silent)
+
+
+def test_labels_of_a_comparison_are_checked(program):
+    with pytest.raises(DataError, match="3 classes"):
+        compare(program, images(4), ["reference"], labels=[0, 1, 2, 3])

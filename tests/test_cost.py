@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from test_measure import chain
 
+from snndeploy import units
+from snndeploy.cli.hardware_views import show_energy
 from snndeploy.cost import break_even_spikes, estimate, estimate_ann
 from snndeploy.errors import DataError, InputError, ProfileError
 from snndeploy.hardware import HardwareProfile, hardware
@@ -76,6 +78,37 @@ def test_intervals_are_ordered():
         assert 0 <= interval.low <= interval.nominal <= interval.high
 
 
+def graded(group, grade: str):
+    """The group with every constant of one grade."""
+    return group.model_copy(
+        update={name: c.model_copy(update={"grade": grade}) for name, c in group.constants()}
+    )
+
+
+def test_the_total_is_as_weak_as_its_weakest_constant():
+    loihi = hardware("loihi1")
+    measured = {name: graded(getattr(loihi, name), "measured") for name in ("energy", "time")}
+    profile = loihi.model_copy(update=measured | {"power": graded(loihi.power, "assumed")})
+    found = estimate(*on(profile))
+    assert {term.grade for term in found.terms} == {"measured"}
+    assert (found.grade, found.static_grade, found.latency_grade) == (
+        "assumed",
+        "assumed",
+        "measured",
+    )
+    assert found.as_dict()["static_grade"] == "assumed"
+    assert found.as_dict()["latency_grade"] == "measured"
+    # Static energy takes the latency in, so it is no stronger than the times.
+    measured = {name: graded(getattr(loihi, name), "measured") for name in ("energy", "power")}
+    profile = loihi.model_copy(update=measured | {"time": graded(loihi.time, "derived")})
+    found = estimate(*on(profile))
+    assert (found.grade, found.static_grade, found.latency_grade) == ("derived",) * 3
+    # No total: the static energy is no part of the grade.
+    power = loihi.power.model_copy(update=dict.fromkeys(["chip", "core", "host"]))
+    found = estimate(*on(profile.model_copy(update={"power": power})))
+    assert (found.grade, found.static_grade, found.energy_pj) == ("measured", None, None)
+
+
 def test_an_unpriced_event_leaves_no_total():
     found = estimate(*on(without("packet", "reset")))
     assert found.unpriced == ("packet", "reset")
@@ -135,6 +168,24 @@ def test_the_ann_counted_by_hand():
     assert spikes == pytest.approx(dense.dynamic_pj.nominal / (2 * 35.5))
     assert count_events(program, trace).spikes_per_synapse == pytest.approx(1.0)
     json.dumps(skipping.as_dict(), allow_nan=False)
+
+
+def test_the_command_line_shows_grades_and_each_note_once(capsys):
+    program, trace = on(hardware("loihi1"))
+    snn, ann = (
+        estimate(program, trace),
+        estimate_ann(program.network, hardware("digital_int8_45nm")),
+    )
+    show_energy(snn, (ann, ann), json=False)
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    (latency,) = (line for line in lines if line.startswith("latency"))
+    assert f"{units.latency_in_full(snn.latency_us)}  " in latency
+    assert latency.endswith(snn.latency_grade)
+    notes = [line for line in lines if line.startswith("note")]
+    assert len(notes) == len(set(notes))
+    theirs = [note for note in ann.notes if note not in snn.notes]
+    assert theirs
+    assert notes[-len(theirs) :] == [f"note (ANN): {note}" for note in theirs]
 
 
 def test_what_cannot_be_priced():

@@ -364,8 +364,30 @@ def test_a_foreign_file_is_listed(tmp_path):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(InputError, match="cannot be written"):
-        save(network(), tmp_path / "nowhere" / "network.nir")
+    path = tmp_path / "nowhere" / "network.nir"
+    with pytest.raises(InputError) as caught:
+        save(network(), path)
+    assert str(caught.value) == f"{path}: cannot be written: No such file or directory"
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "network.nir"
+    save(network(), path)
+    before = path.read_bytes()
+
+    def full_disk(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(nir, "write", full_disk)
+    with pytest.raises(FileFormatError, match="cannot be written: no space left; check the free"):
+        save(network(), path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["network.nir"]
+
+
+def test_paths_may_be_text(tmp_path):
+    save(network(), str(tmp_path / "network.nir"))
+    assert_same(load(str(tmp_path / "network.nir")), network())
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import integer_networks
 
@@ -47,13 +47,9 @@ def image_network(channels: int = 8, size: int = 24, theta: int = 900) -> Networ
     return Network("image", nodes, tuple(pairwise(names)), "exact", 3)
 
 
-@settings(max_examples=25, deadline=None)
-@given(integer_networks(), st.integers(40, 200))
-def test_every_limit_holds_on_every_core(network, neurons):
-    profile = loihi(neurons_per_core=neurons, axons_out_per_core=600)
-    program, misfits = try_place(network, profile)
-    if misfits:
-        return
+def check_limits(program) -> None:
+    """Every neuron has a core, and no core holds more than the profile allows."""
+    network, profile = program.network, program.profile
     limits, copies = profile.limits, profile.axons(network.mode)
     axons_out: dict[int, int] = {}
     for layer in program.layers[1:]:
@@ -65,7 +61,7 @@ def test_every_limit_holds_on_every_core(network, neurons):
             held = int((cores == core).sum())
             if layer.kind == "neurons":
                 held *= profile.compartments(network.mode)
-            assert held <= neurons
+            assert held <= limits.neurons_per_core
             bits = sum(p.synapse_bits for p in parts if p.core == core)
             assert bits <= limits.synapse_bits_per_core
             axons = 0
@@ -77,7 +73,24 @@ def test_every_limit_holds_on_every_core(network, neurons):
             sent = route(program, layer).reached.sum(axis=0) * copies
             for core in np.unique(cores):
                 axons_out[core] = axons_out.get(core, 0) + int(sent[cores == core].sum())
-    assert max(axons_out.values()) <= 600
+    assert max(axons_out.values()) <= limits.axons_out_per_core
+
+
+@settings(max_examples=25, deadline=None)
+@given(integer_networks(), st.integers(40, 200))
+def test_every_limit_holds_on_every_core(network, neurons):
+    profile = loihi(neurons_per_core=neurons, axons_out_per_core=600)
+    program, misfits = try_place(network, profile)
+    assume(not misfits)
+    check_limits(program)
+
+
+def test_every_limit_holds_where_a_network_must_fit():
+    profile = loihi(neurons_per_core=300, axons_out_per_core=600)
+    program, misfits = try_place(image_network(channels=4, size=12), profile)
+    assert misfits == ()
+    assert len({part.core for part in program.placement}) > 2
+    check_limits(program)
 
 
 def test_an_image_is_cut_into_bands_of_rows():

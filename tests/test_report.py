@@ -12,21 +12,17 @@ import numpy as np
 import pytest
 from strategies import grid_inputs
 
+from snndeploy import units
 from snndeploy.cost.estimate import ZERO, Estimate, Interval, Term
 from snndeploy.errors import SnnDeployError
 from snndeploy.network import Network
 from snndeploy.nodes import Conv2d, Flatten, Grid, Input, Linear, MaxPool2d, Neuron, Output
 from snndeploy.program import Program
-from snndeploy.report import (
-    BackendRow,
-    ExitSummary,
-    ReportData,
-    energy,
-    report,
-    units,
-)
+from snndeploy.report import ExitSummary, ReportData, energy, report, tables
 from snndeploy.report.page import render, save
 from snndeploy.simulate import simulate
+from snndeploy.trace import Divergence
+from snndeploy.verify import BackendResult
 from snndeploy_backends.reference.engine import Reference
 
 SECTIONS = ("run", "exactness", "accuracy", "exit", "spikes", "backends", "energy", "provenance")
@@ -82,8 +78,8 @@ def full(minimal) -> ReportData:
         exact=True,
         certificate_lines=("All neurons hold the same integers.",),
         backends=(
-            BackendRow("reference", {"torch": "2"}, 12, accuracy, None, 0.01),
-            BackendRow("other", {"other": "1"}, 12, accuracy, True, 0.5, "slower"),
+            BackendResult("reference", {"torch": "2"}, 12, accuracy, None, 0.01),
+            BackendResult("other", {"other": "1"}, 12, accuracy, None, 0.5, "slower"),
         ),
         exit=ExitSummary("top-two{gap=9}", stops, 0.25, 0.25, float(stops.mean()), 0.7, 12),
         estimate=estimate,
@@ -161,7 +157,7 @@ def test_names_are_escaped(full):
         program=Program(replace(full.program.network, name=HOSTILE, history=(HOSTILE,))),
         accuracies={HOSTILE: 0.5},
         certificate_lines=(HOSTILE,),
-        backends=(BackendRow(HOSTILE, {HOSTILE: HOSTILE}, 1, None, False, None, HOSTILE),),
+        backends=(BackendResult(HOSTILE, {HOSTILE: HOSTILE}, 1, None, None, 0.0, HOSTILE),),
         estimate=replace(full.estimate, title=HOSTILE, notes=(HOSTILE,)),
         baselines=(replace(full.baselines[0], title=HOSTILE),),
         provenance=((HOSTILE, HOSTILE),),
@@ -194,12 +190,23 @@ def test_a_missing_price_means_no_total(full):
 
 
 def test_a_difference_between_backends_is_not_hidden(full):
-    row = BackendRow("odd", {}, 12, 0.1, False, 1.0, "differs first at layer 'relu'")
+    place = Divergence("relu", 2, 0, (1, 0, 0), 1, 0)
+    row = BackendResult("odd", {}, 12, 0.1, place, 1.0)
     data = replace(full, backends=(*full.backends, row), exact=False)
     text = render(data)
     assert "✕ Differ" in text
     assert "✕ Not exact" in text
     assert "✓ Agree" not in text
+    assert "first at layer &#39;relu&#39;, neuron (1, 0, 0), step 2" in text
+
+
+def test_the_reference_is_no_verdict_on_itself(full):
+    reference, other = tables.backend_table(full.backends).rows
+    assert reference[4] == "reference"
+    assert other[4] == "✓\N{NO-BREAK SPACE}equal"
+    alone = replace(full, backends=full.backends[:1])
+    assert alone.backends_agree is None
+    assert "No backend's spikes were compared" in render(alone)
 
 
 def test_minimal_data_renders(minimal):
@@ -218,7 +225,12 @@ def test_a_run_without_recorded_spikes_renders(program):
 
 def test_a_silent_run_renders(program):
     trace = simulate(Reference(), program, np.zeros((1, 1, 6, 6), np.int64), steps=1)
-    render(ReportData(program, trace, labels=np.zeros(1, np.int64), settle_steps=trace.stop_steps))
+    settled = trace.stop_steps
+    text = render(ReportData(program, trace, labels=np.zeros(1, np.int64), settle_steps=settled))
+    found = [a["id"] for tag, a in _Reader(text).tags if tag == "section"]
+    assert found == ["run", "exactness", "accuracy", "spikes", "provenance"]
+    assert "Raster of sample 0: 0 spikes in 1 steps" in text
+    assert "100.0 % of the neurons stay silent" in text
 
 
 def test_rendering_twice_gives_the_same_bytes(full):
@@ -261,6 +273,9 @@ def test_intervals_write_the_unit_once_where_they_can():
     assert units.energy_range(Interval(100.0, 120.0, 250.0)) == "100 to 250 pJ"
     assert units.energy_range(Interval(800.0, 900.0, 2100.0)) == "800 pJ to 2.10 nJ"
     assert units.energy_range(None) == units.NONE
+    assert units.energy_in_full(Interval(183e3, 743e3, 2.2e6)) == "743 nJ (183 nJ to 2.20 µJ)"
+    assert units.latency_in_full(Interval(1.0, 2.0, 3.0)) == "2.00 µs (1.00 to 3.00 µs)"
+    assert units.latency_in_full(None, "unknown") == "unknown"
 
 
 def test_report_of_a_run_says_what_the_run_knows(full, tmp_path):

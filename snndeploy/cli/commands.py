@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +14,8 @@ from snndeploy import deploy
 from snndeploy.backend import backend_names, find_backend
 from snndeploy.cli import console, hardware_views, views
 from snndeploy.cli.hardware_commands import backends_app, profiles_app
+from snndeploy.cli.options import DataFile, Json, Limit, NetworkFile, PolicyFile, ProfileName
 from snndeploy.control import load_policy
-from snndeploy.cost import estimate_ann
 from snndeploy.errors import BackendMissingError, InputError, SnnDeployError
 from snndeploy.files import save_json
 from snndeploy.hardware import hardware
@@ -22,13 +23,11 @@ from snndeploy.network import Network
 from snndeploy.nirfile import save
 from snndeploy.program import Program
 from snndeploy.samples import Samples, load_samples
-from snndeploy.story import tell_story
+from snndeploy.story import BASELINE, PROFILE, ann_baselines, run_both, tell_story
 from snndeploy.verify.comparison import Planted
 
 app = typer.Typer(
     name="snndeploy",
-    help="Deploy quantized neural networks as spiking networks: exact, the same spikes on every "
-    "backend, priced on real chips.\n\nExit codes: 0 success, 1 a check failed, 2 bad input.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -45,22 +44,24 @@ class ModeName(StrEnum):
     rate = "rate"
 
 
-NetworkFile = Annotated[Path, typer.Argument(metavar="NET.nir", help="A converted network.")]
-DataFile = Annotated[
-    Path, typer.Option("--data", metavar="X.npz", help="Samples 'x' and, if known, labels 'y'.")
-]
-Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, metavar="N", help="Use the first N samples only.")
-]
-ProfileName = Annotated[
-    str | None,
-    typer.Option("--profile", metavar="NAME", help="Chip: a name from `profiles list`, or a file."),
-]
-PolicyFile = Annotated[
-    Path | None,
-    typer.Option("--exit", metavar="POLICY.json", help="Stop early, as calibrate-exit found."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+def _version(asked: bool) -> None:
+    if asked:
+        console.say(f"snndeploy {version('snndeploy')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Deploy quantized neural networks as spiking networks.
+
+    Exact, the same spikes on every backend, priced on real chips.
+
+    Exit codes: 0 success, 1 a check failed, 2 bad input.
+    """
 
 
 def main() -> None:
@@ -111,6 +112,10 @@ def inspect(
     """Show layers, thresholds, bits and cores."""
     network = deploy.load(model)
     if not network.is_integer:
+        if profile is not None:
+            raise InputError(
+                "places spiking networks only", where="--profile", remedy="convert the model first"
+            )
         views.show_model(network, json)
         return
     views.show_network(_program(network, profile), json)
@@ -136,6 +141,8 @@ def run(
 ) -> None:
     """Simulate samples on one backend."""
     program, samples = _loaded(network, data, limit)
+    if samples.y is not None:
+        deploy.check_labels(samples.y, program.network, len(samples))
     policy = None if exit_policy is None else load_policy(exit_policy)
     with console.progress(f"simulating on {backend}", json) as tell:
         trace = deploy.run(
@@ -147,8 +154,6 @@ def run(
             record=False,
             progress=tell,
         )
-    if samples.y is not None:
-        deploy.check_labels(samples.y, trace)
     if out is not None:
         views.save_trace(trace, out)
     views.show_trace(program, trace, samples.y, json)
@@ -178,7 +183,7 @@ def compare(
     Exit code 1 if any differs: the first layer, neuron and step are named.
     """
     program, samples = _loaded(network, data, limit)
-    names = _available() if backends is None else [name.strip() for name in backends.split(",")]
+    names = _available() if backends is None else _names(backends)
     planted = None if plant is None else Planted.parse(plant)
     if planted is not None and planted.backend not in names:
         raise InputError(
@@ -260,10 +265,10 @@ def calibrate_exit(
 def energy(
     network: NetworkFile,
     data: DataFile,
-    profile: Annotated[str, typer.Option(metavar="NAME", help="Chip.")] = "loihi1",
+    profile: Annotated[str, typer.Option(metavar="NAME", help="Chip.")] = PROFILE,
     baseline: Annotated[
         str, typer.Option(metavar="NAME", help="Digital baseline for the same network as an ANN.")
-    ] = "digital_int8_45nm",
+    ] = BASELINE,
     exit_policy: PolicyFile = None,
     limit: Limit = None,
     json: Json = False,
@@ -272,17 +277,9 @@ def energy(
     program, samples = _loaded(network, data, limit, profile)
     policy = None if exit_policy is None else load_policy(exit_policy)
     with console.progress("counting events", json) as tell:
-        full = deploy.run(program, samples.x, progress=tell)
-        trace = full
-        if policy is not None:
-            trace = deploy.run(program, samples.x, exit_policy=policy, progress=tell)
-    snn = deploy.estimate(program, trace, full)
-    chip = hardware(baseline)
-    anns = [
-        estimate_ann(program.network, chip),
-        estimate_ann(program.network, chip, trace=trace),
-    ]
-    hardware_views.show_energy(snn, anns, json)
+        full, stopped = run_both(program, samples, policy, tell)
+    snn = deploy.estimate(program, full if stopped is None else stopped, full)
+    hardware_views.show_energy(snn, ann_baselines(program, full, baseline), json)
 
 
 @app.command()
@@ -290,7 +287,7 @@ def report(
     network: NetworkFile,
     data: DataFile,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="REPORT.html", help="Where to.")],
-    profile: Annotated[str, typer.Option(metavar="NAME", help="Chip.")] = "loihi1",
+    profile: Annotated[str, typer.Option(metavar="NAME", help="Chip.")] = PROFILE,
     backends: Annotated[
         str, typer.Option(metavar="A,B,..", help="Compare these; the first is the reference.")
     ] = "reference",
@@ -304,7 +301,7 @@ def report(
     program, samples = _loaded(network, data, limit, profile)
     policy = None if exit_policy is None else load_policy(exit_policy)
     with console.progress("simulating", json) as tell:
-        story = tell_story(program, samples, policy, backends.split(","), progress=tell)
+        story = tell_story(program, samples, policy, _names(backends), progress=tell)
     report_of(story).save(out)
     if json:
         console.as_json(story.summary())
@@ -325,6 +322,13 @@ def demo(
     summary = run_demo(out, quiet=json)
     if json:
         console.as_json(summary)
+    ran = [row for row in summary["backends"].values() if "missing" not in row]
+    if not summary["exact"] or not all(row["spikes_equal_reference"] for row in ran):
+        raise typer.Exit(1)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _available() -> list[str]:

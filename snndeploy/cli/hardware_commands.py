@@ -10,6 +10,7 @@ import typer
 from snndeploy import deploy
 from snndeploy.backend import Installable, backend_names, find_backend
 from snndeploy.cli import console, hardware_views, views
+from snndeploy.cli.options import Json
 from snndeploy.errors import BackendMissingError
 from snndeploy.hardware import hardware, profile_names, read_profile
 from snndeploy.program import Program
@@ -17,8 +18,6 @@ from snndeploy.verify.tiny import tiny_inputs, tiny_network
 
 profiles_app = typer.Typer(help="Hardware profiles: list, show, check.", no_args_is_help=True)
 backends_app = typer.Typer(help="Backends: versions, what is missing, install, check.")
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @profiles_app.command("list")
@@ -39,9 +38,13 @@ def profiles_show(
 @profiles_app.command("check")
 def profiles_check(
     file: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="A profile of your own.")],
+    json: Json = False,
 ) -> None:
     """Check a profile of your own."""
     found = read_profile(file)
+    if json:
+        console.as_json({"file": str(file), "name": found.name, "well_formed": True})
+        return
     console.say(f"{file}: profile '{found.name}' is well-formed")
 
 
@@ -72,6 +75,7 @@ def backends_install(
 @backends_app.command("check")
 def backends_check(
     name: Annotated[str, typer.Argument(help="The backend.")],
+    json: Json = False,
 ) -> None:
     """Hold a backend to the definition on a tiny network.
 
@@ -79,7 +83,7 @@ def backends_check(
     """
     network = tiny_network()
     results = deploy.compare(Program(network), tiny_inputs(network), ["judge", name])
-    views.show_comparison(results, json=False)
+    views.show_comparison(results, json)
     if not results[-1].ran:
         raise BackendMissingError(results[-1].note, where=f"backend '{name}'")
     if not results[-1].spikes_equal:

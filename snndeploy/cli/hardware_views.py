@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from snndeploy import units
 from snndeploy.backend import find_backend
 from snndeploy.cli import console
 from snndeploy.cli.views import versions
-from snndeploy.cost import Estimate, Interval, Term
+from snndeploy.cost import Estimate, Term
+from snndeploy.cost.estimate import weakest_grade
 from snndeploy.errors import BackendMissingError
 from snndeploy.hardware import HardwareProfile
+
+UNKNOWN = "unknown"
 
 
 def show_energy(snn: Estimate, baselines: Sequence[Estimate], json: bool) -> None:
@@ -28,27 +32,33 @@ def show_energy(snn: Estimate, baselines: Sequence[Estimate], json: bool) -> Non
     energies = snn.by_event()
     for event, terms in groups.items():
         unpriced = any(term.energy_pj is None and term.count > 0 for term in terms)
-        energy = "no price" if unpriced else _energy(energies[event])
+        energy = "no price" if unpriced else units.energy_in_full(energies[event])
         count = sum(term.count for term in terms)
-        rows.append((event, f"{count:,.0f}", energy, terms[0].grade or ""))
+        rows.append((event, units.count(count), energy, weakest_grade(terms) or ""))
     console.table(["event", ">count", ">energy (low to high)", "grade"], rows)
     console.say(f"\nsources: snndeploy profiles show {snn.profile}")
     console.say()
-    totals: list[tuple[str, object]] = [
-        ("dynamic", _energy(snn.dynamic_pj)),
-        ("static", _energy(snn.static_pj)),
-        ("total", _energy(snn.energy_pj)),
-        ("latency", _latency(snn.latency_us)),
-        ("steps", f"{snn.steps:.2f}"),
-        ("cores", snn.cores),
+    totals = [
+        ("dynamic", units.energy_in_full(snn.dynamic_pj, UNKNOWN), weakest_grade(snn.terms)),
+        ("static", units.energy_in_full(snn.static_pj, UNKNOWN), snn.static_grade),
+        ("total", units.energy_in_full(snn.energy_pj, UNKNOWN), snn.grade),
+        ("latency", units.latency_in_full(snn.latency_us, UNKNOWN), snn.latency_grade),
+        ("steps", units.count(snn.steps), None),
+        ("cores", units.count(snn.cores), None),
     ]
-    totals += [(b.title, _energy(b.energy_pj)) for b in baselines]
-    console.table(["mean an inference", ">nominal (low to high)"], totals)
+    totals += [(b.title, units.energy_in_full(b.energy_pj, UNKNOWN), b.grade) for b in baselines]
+    console.table(
+        ["mean an inference", ">nominal (low to high)", "grade"],
+        [(name, value, grade or "") for name, value, grade in totals],
+    )
     if snn.unpriced:
         console.say(f"\nno total: the profile has no price for {', '.join(snn.unpriced)}")
     console.say(f"\ngrade {snn.grade}: the weakest constant in the total")
     for note in snn.notes:
         console.say(f"note: {note}")
+    for note in dict.fromkeys(note for baseline in baselines for note in baseline.notes):
+        if note not in snn.notes:
+            console.say(f"note (ANN): {note}")
 
 
 def show_profiles(found: Sequence[HardwareProfile], json: bool) -> None:
@@ -116,24 +126,3 @@ def show_backends(names: Sequence[str], json: bool) -> None:
     for row in rows:
         if row["missing"]:
             console.say(f"\n{row['name']}: {row['missing']}")
-
-
-def _energy(value: Interval | None) -> str:
-    return "unknown" if value is None else _scaled(value, ["pJ", "nJ", "µJ", "mJ", "J"])
-
-
-def _latency(value: Interval | None) -> str:
-    return "unknown" if value is None else _scaled(value, ["µs", "ms", "s"])
-
-
-def _scaled(value: Interval, units: list[str]) -> str:
-    """An interval in the unit that gives its nominal value one to three digits."""
-    index, factor = 0, 1.0
-    while value.nominal * factor >= 1000 and index < len(units) - 1:
-        index, factor = index + 1, factor / 1000
-    low, nominal, high = (_digits(v * factor) for v in (value.low, value.nominal, value.high))
-    return f"{nominal} {units[index]} ({low} to {high})"
-
-
-def _digits(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

@@ -61,15 +61,15 @@ class ExitPolicy(BaseModel):
             self.threshold, self.temperature, network.output.scale, network.window
         )
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the policy as JSON, to a temporary name first."""
-        save_text(self.model_dump_json(indent=2) + "\n", path)
+        save_text(self.model_dump_json(indent=2) + "\n", Path(path))
 
 
-def load_policy(path: Path) -> ExitPolicy:
+def load_policy(path: str | Path) -> ExitPolicy:
     """Read and check a policy file."""
     try:
-        return ExitPolicy.model_validate_json(path.read_bytes())
+        return ExitPolicy.model_validate_json(Path(path).read_bytes())
     except OSError as error:
         raise FileFormatError(f"cannot be read: {error.strerror}", where=str(path)) from error
     except ValidationError as error:

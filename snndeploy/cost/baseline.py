@@ -16,12 +16,12 @@ from snndeploy import linear_ops
 from snndeploy.connectivity import dense_operations, fan_out
 from snndeploy.cost.estimate import ZERO, Estimate
 from snndeploy.cost.prices import ENVELOPE, terms
-from snndeploy.errors import ProfileError, UnsupportedModelError
+from snndeploy.errors import ProfileError
 from snndeploy.hardware import HardwareProfile
 from snndeploy.layers import Layer, Projection, layers
 from snndeploy.measure.activity import require_spikes
 from snndeploy.measure.synapses import pooled_values
-from snndeploy.network import Network
+from snndeploy.network import Network, require_integer
 from snndeploy.nodes import Conv2d, Linear, Neuron, Output, Scale, SumPool2d
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
@@ -52,10 +52,7 @@ def estimate_ann(
             where=f"profile '{profile.name}'",
             remedy="use estimate",
         )
-    if not network.is_integer:
-        raise UnsupportedModelError(
-            "is a float network", where=f"network '{network.name}'", remedy="convert it first"
-        )
+    require_integer(network)
     counts: Counts | None = None
     if trace is not None:
         require_spikes(Program(network), trace)

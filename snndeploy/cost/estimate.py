@@ -64,6 +64,9 @@ class Estimate:
         steps: mean physical steps, pipeline depth included; 0 for an ANN.
         cores, chips: what the placement uses; 0 where there is none.
         notes: what the reader must know: assumptions, verdicts.
+        static_grade: the weakest grade of the powers and times behind `static_pj`; None if no
+            power was used.
+        latency_grade: the weakest grade of the times behind `latency_us`.
     """
 
     profile: str
@@ -78,6 +81,8 @@ class Estimate:
     cores: int = 0
     chips: int = 0
     notes: tuple[str, ...] = ()
+    static_grade: Grade | None = None
+    latency_grade: Grade | None = None
 
     @property
     def unpriced(self) -> tuple[str, ...]:
@@ -99,9 +104,9 @@ class Estimate:
 
     @property
     def grade(self) -> Grade | None:
-        """The weakest grade among the prices that were used."""
-        used = [t.grade for t in self.terms if t.grade is not None and t.count > 0]
-        return max(used, key=GRADES.index) if used else None
+        """The weakest grade of the dynamic terms, and of static energy that is in the total."""
+        dynamic = weakest_grade(self.terms)
+        return dynamic if self.energy_pj is None else weakest((dynamic, self.static_grade))
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: energies in pJ, times in us."""
@@ -119,6 +124,8 @@ class Estimate:
             "energy_pj": _dict(self.energy_pj),
             "latency_us": _dict(self.latency_us),
             "grade": self.grade,
+            "static_grade": self.static_grade,
+            "latency_grade": self.latency_grade,
             "unpriced": list(self.unpriced),
             "notes": list(self.notes),
             "terms": [
@@ -141,6 +148,16 @@ class Estimate:
     def by_event(self) -> dict[str, Interval]:
         """Priced dynamic energy of each kind of event, pJ."""
         return _grouped((t.event, t) for t in self.terms)
+
+
+def weakest(grades: Iterable[Grade | None]) -> Grade | None:
+    """The weakest of the grades, or None if there is none."""
+    return max((g for g in grades if g is not None), key=GRADES.index, default=None)
+
+
+def weakest_grade(terms: Iterable[Term]) -> Grade | None:
+    """The weakest grade of the terms that occur and have a price, or None."""
+    return weakest(term.grade for term in terms if term.count > 0)
 
 
 def total(terms: Iterable[Term]) -> Interval:

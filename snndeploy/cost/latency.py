@@ -12,41 +12,53 @@ cores; the sources of contention between cores are left out.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from snndeploy.cost.estimate import Interval
-from snndeploy.hardware import ALL_IN_EVENTS, Constant, HardwareProfile, Time
-from snndeploy.measure.load import CoreLoad, core_load
+from snndeploy.cost.estimate import Interval, weakest
+from snndeploy.hardware import ALL_IN_EVENTS, Constant, Grade, HardwareProfile, Time
+from snndeploy.measure.activity import Activity
+from snndeploy.measure.load import CoreLoad, load_of
 from snndeploy.numerics import FloatArray
 from snndeploy.program import Program
-from snndeploy.trace import Trace
 
 NEURON_EVENTS = ("update_active", "update_inactive", "spike", "packet", "compare")
 MESSAGE_EVENTS = ("message", "synop", "synop_conv", "mac")
 Bound = Literal["low", "value", "high"]
 
 
-def latency_us(
-    program: Program, trace: Trace, full: Trace | None = None
-) -> tuple[Interval | None, tuple[str, ...]]:
-    """Mean time to the answer, us, of a placed program.
+@dataclass(frozen=True)
+class Latency:
+    """Mean time to the answer.
 
-    Returns:
-        The interval, and the events that occur but have no time. It is None if there are any,
-        if the profile has no times, or if the program is not placed.
+    Attributes:
+        us: the interval; None if an event has no time, the profile has none at all, or the
+            program is not placed.
+        grade: the weakest of the times that were used.
+        untimed: events that occur but have no time.
     """
+
+    us: Interval | None = None
+    grade: Grade | None = None
+    untimed: tuple[str, ...] = ()
+
+
+def latency(program: Program, run: Activity) -> Latency:
+    """Mean time to the answer of a placed program."""
     profile = program.profile
     if profile is None or not program.placement or not any(profile.time.constants()):
-        return None, ()
-    load = core_load(program, trace, full)
+        return Latency()
+    load = load_of(program, run)
     times, missing = _times(profile, load.work)
     if missing:
-        return None, missing
+        return Latency(untimed=missing)
     bounds: tuple[Bound, ...] = ("low", "value", "high")
     low, nominal, high = (_latency_ns(profile, load, times, bound) / 1e3 for bound in bounds)
-    return Interval(low, nominal, high), ()
+    used = (*times.values(), profile.time.tick, profile.time.barrier)
+    grade = weakest(constant.grade for constant in used if constant is not None)
+    return Latency(Interval(low, nominal, high), grade)
 
 
 def _times(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from snndeploy.cost.estimate import ZERO, Estimate, Interval
-from snndeploy.cost.latency import latency_us
+from snndeploy.cost.estimate import ZERO, Estimate, Interval, weakest
+from snndeploy.cost.latency import Latency, latency
 from snndeploy.cost.prices import ENVELOPE, interval, terms
 from snndeploy.errors import InputError, ProfileError
-from snndeploy.hardware import HardwareProfile
-from snndeploy.measure.events import EventCounts, count_events
+from snndeploy.hardware import Grade, HardwareProfile
+from snndeploy.measure.activity import activity
+from snndeploy.measure.events import EventCounts, events_of
 from snndeploy.measure.synapses import is_dense
 from snndeploy.program import Program
 from snndeploy.trace import Trace
@@ -37,12 +38,14 @@ def estimate(program: Program, trace: Trace, full: Trace | None = None) -> Estim
             where=f"profile '{profile.name}'",
             remedy="use estimate_ann",
         )
-    counts = count_events(program, trace, full)
+    run = activity(program, trace, full)
+    counts = events_of(program, run)
     dense = frozenset(x.name for x in program.layers if is_dense(x))
-    latency, untimed = latency_us(program, trace, full)
+    time = latency(program, run)
     cores = len({part.core for part in program.placement})
     per_chip = profile.limits.cores
     chips = -(-cores // per_chip) if per_chip else min(cores, 1)
+    static, static_grade = static_energy(profile, time, chips, cores)
     return Estimate(
         profile=profile.name,
         title=profile.title,
@@ -50,37 +53,42 @@ def estimate(program: Program, trace: Trace, full: Trace | None = None) -> Estim
         kind="snn",
         samples=counts.samples,
         terms=terms(profile, counts.by_layer, dense),
-        static_pj=static_energy(profile, latency, chips, cores),
-        latency_us=latency,
+        static_pj=static,
+        latency_us=time.us,
         steps=counts.steps,
         cores=cores,
         chips=chips,
-        notes=_notes(program, counts, untimed, full is None),
+        notes=_notes(program, counts, time.untimed, full is None),
+        static_grade=static_grade,
+        latency_grade=time.grade,
     )
 
 
 def static_energy(
-    profile: HardwareProfile, latency: Interval | None, chips: int, cores: int
-) -> Interval | None:
+    profile: HardwareProfile, time: Latency, chips: int, cores: int
+) -> tuple[Interval | None, Grade | None]:
     """Static power times latency, pJ: (chip + host) for each chip, and each core in use.
 
     1 mW for 1 us is 1000 pJ. None if the latency or every power is unknown; 0 on a profile of
-    scope `all_in`, whose price of a synaptic operation holds it already.
+    scope `all_in`, whose price of a synaptic operation holds it already. With it the weakest
+    grade of the powers and of the latency.
     """
     if profile.scope == "all_in":
-        return ZERO
+        return ZERO, None
     power = profile.power
-    if latency is None or not any(power.constants()):
-        return None
-    total = ZERO
+    if time.us is None or not any(power.constants()):
+        return None, None
+    total, grade = ZERO, time.grade
     for constant, units in ((power.chip, chips), (power.host, chips), (power.core, cores)):
         if constant is not None:
             total += interval(constant).times(units)
-    return Interval(
-        total.low * latency.low * 1e3,
-        total.nominal * latency.nominal * 1e3,
-        total.high * latency.high * 1e3,
+            grade = weakest((grade, constant.grade))
+    static = Interval(
+        total.low * time.us.low * 1e3,
+        total.nominal * time.us.nominal * 1e3,
+        total.high * time.us.high * 1e3,
     )
+    return static, grade
 
 
 def _notes(

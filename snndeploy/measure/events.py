@@ -64,7 +64,11 @@ def count_events(program: Program, trace: Trace, full: Trace | None = None) -> E
     Raises:
         DataError: the trace is empty or did not record its spikes.
     """
-    run = activity(program, trace, full)
+    return events_of(program, activity(program, trace, full))
+
+
+def events_of(program: Program, run: Activity) -> EventCounts:
+    """`count_events` of activity that is summed already."""
     fired = {name: events.sum(axis=0) for name, events in run.events.items()}
     by_layer: dict[str, dict[str, float]] = {}
     for layer in program.layers[1:]:

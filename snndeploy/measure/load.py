@@ -36,7 +36,11 @@ def core_load(program: Program, trace: Trace, full: Trace | None = None) -> Core
     Layer `d` of a pipelined chip does its logical step t at the physical step t + d - 1. The
     analog input is worked through in the first step.
     """
-    run = activity(program, trace, full)
+    return load_of(program, activity(program, trace, full))
+
+
+def load_of(program: Program, run: Activity) -> CoreLoad:
+    """`core_load` of activity that is summed already."""
     cores = 1 + max(part.core for part in program.placement)
     load = _Load(run, cores)
     for layer in program.layers[1:]:

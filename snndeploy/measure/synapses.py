@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from snndeploy import linear_ops
+from snndeploy.connectivity import transpose
 from snndeploy.layers import Layer, Projection
 from snndeploy.network import Network
-from snndeploy.nodes import Conv2d, Linear, MaxPool2d, Node, Pair, Shape, SumPool2d
+from snndeploy.nodes import Conv2d, Linear, MaxPool2d, Shape, SumPool2d
 from snndeploy.numerics import BoolArray, Int64Array
 
 
@@ -40,13 +38,13 @@ def presynaptic(layer: Layer, source_shape: Shape, source: str, targets: BoolArr
 
     The union over all projections from that source; a max-pool is driven by what it pools.
     """
-    found = np.zeros(source_shape, np.bool_)
+    found, counted = np.zeros(source_shape, np.bool_), targets.astype(np.int64)
     for projection in layer.projections:
         if projection.source == source:
             ops = projection.ops
             if isinstance(layer.node, MaxPool2d):
                 ops = (layer.node,)
-            found |= _back(ops, source_shape, targets)
+            found |= transpose(ops, source_shape, counted) > 0
     return found
 
 
@@ -85,36 +83,3 @@ def is_dense(layer: Layer) -> bool:
 def source_shapes(network: Network, layer: Layer) -> dict[str, Shape]:
     """The shapes of the layers that feed a layer, by name."""
     return {p.source: network.shapes[p.source] for p in layer.projections}
-
-
-def _back(ops: tuple[Node, ...], source_shape: Shape, targets: BoolArray) -> BoolArray:
-    shapes = [source_shape]
-    for op in ops:
-        shapes.append(op.output_shape([shapes[-1]]))
-    mask = targets
-    for op, shape in zip(reversed(ops), reversed(shapes[:-1]), strict=True):
-        if isinstance(op, Linear):
-            mask = np.full(shape, mask.any())
-        elif isinstance(op, Conv2d):
-            grouped = mask.reshape(op.groups, -1, *mask.shape[1:]).any(axis=1)
-            grouped = np.repeat(grouped, shape[0] // op.groups, axis=0)
-            kernel = (op.weight.shape[2], op.weight.shape[3])
-            mask = _spread(grouped, shape, kernel, op.stride, op.padding, op.dilation)
-        elif isinstance(op, SumPool2d | MaxPool2d):
-            mask = _spread(mask, shape, op.kernel, op.stride, op.padding, (1, 1))
-        else:
-            mask = mask.reshape(shape)
-    return mask
-
-
-def _spread(
-    mask: NDArray[Any], shape: Shape, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
-) -> BoolArray:
-    """Positions (C, H, W) under any window whose output is masked (C, H_out, W_out)."""
-    height, width = shape[1], shape[2]
-    padded = np.zeros((shape[0], height + 2 * padding[0], width + 2 * padding[1]), np.bool_)
-    rows, columns = mask.shape[1] * stride[0], mask.shape[2] * stride[1]
-    for i in range(0, kernel[0] * dilation[0], dilation[0]):
-        for j in range(0, kernel[1] * dilation[1], dilation[1]):
-            padded[:, i : i + rows : stride[0], j : j + columns : stride[1]] |= mask
-    return padded[:, padding[0] : padding[0] + height, padding[1] : padding[1] + width]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import secrets
 from pathlib import Path
 
 import h5py
@@ -11,6 +10,7 @@ import nir
 import numpy as np
 
 from snndeploy.errors import FileFormatError, InputError
+from snndeploy.files import replacing
 from snndeploy.network import Network
 from snndeploy.nirfile.reader import from_nir
 from snndeploy.nirfile.scan import check_bytes, scan
@@ -43,18 +43,15 @@ def save(network: Network, path: str | Path) -> None:
         FileFormatError: the file cannot be written.
     """
     graph, target = to_nir(network), Path(path)
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        nir.write(draft, graph)
-        draft.replace(target)
-    except OSError as error:
-        raise FileFormatError(
-            f"cannot be written: {_first_line(error)}",
-            where=str(target),
-            remedy="check the folder and the free space",
-        ) from error
-    finally:
-        draft.unlink(missing_ok=True)
+    with replacing(target) as temporary:
+        try:
+            nir.write(temporary, graph)
+        except OSError as error:
+            raise FileFormatError(
+                f"cannot be written: {_first_line(error)}",
+                where=str(target),
+                remedy="check the free space",
+            ) from error
 
 
 def load(path: str | Path) -> Network:

@@ -12,7 +12,7 @@ import numpy as np
 
 from snndeploy.errors import UnsupportedModelError
 from snndeploy.layers import layers
-from snndeploy.network import Network
+from snndeploy.network import Network, require_integer
 from snndeploy.nirfile.records import (
     LARGEST,
     GridRecord,
@@ -52,12 +52,7 @@ def to_nir(network: Network) -> nir.NIRGraph:
     Raises:
         UnsupportedModelError: a float network, or integers beyond 2**53.
     """
-    if not network.is_integer:
-        raise UnsupportedModelError(
-            "is a float network, and NIR files hold integer spiking networks",
-            where=f"network '{network.name}'",
-            remedy="convert it first",
-        )
+    require_integer(network)
     biases = _mean_biases(network)
     nodes: dict[str, nir.NIRNode] = {}
     for node in network.nodes:

@@ -37,7 +37,7 @@ def word_misfits(network: Network, profile: HardwareProfile) -> Iterator[Misfit]
         yield from _delays(layer, limits.delay_steps)
         bound = bounds.get(layer.name)
         if bound is not None and limits.state_bits is not None:
-            found = _bits(min(bound.low, -bound.operand_high), max(bound.high, bound.operand_high))
+            found = _bits(*bound.extent)
             if found > limits.state_bits:
                 yield Misfit(
                     layer.name,

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from snndeploy.errors import DoesNotFitError, ProfileError, UnsupportedModelError
+from snndeploy.errors import DoesNotFitError, ProfileError
 from snndeploy.hardware import HardwareProfile
 from snndeploy.layers import Layer, layers
 from snndeploy.measure.routing import core_of, route
-from snndeploy.network import Network
+from snndeploy.network import Network, require_integer
 from snndeploy.passes.limits import Misfit, word_misfits
 from snndeploy.passes.tiling import Cutter
 from snndeploy.program import CoreAllocation, Program
@@ -49,10 +49,7 @@ def try_place(network: Network, profile: HardwareProfile) -> tuple[Program, tupl
             where=f"profile '{profile.name}'",
             remedy="place on a spiking profile; use this one as the baseline of an estimate",
         )
-    if not network.is_integer:
-        raise UnsupportedModelError(
-            "is a float network", where=f"network '{network.name}'", remedy="convert it first"
-        )
+    require_integer(network)
     misfits = list(word_misfits(network, profile))
     caps: dict[str, int] = {}
     program, unplaced = _placed(network, profile, caps)

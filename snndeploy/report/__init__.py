@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 from snndeploy.report.compose import Report, report, report_of
-from snndeploy.report.data import BackendRow, ExitSummary, ReportData
+from snndeploy.report.data import ExitSummary, ReportData
 
 __all__ = [
     "Report",
     "report",
     "report_of",
     "ReportData",
-    "BackendRow",
     "ExitSummary",
 ]

@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from snndeploy import units
 from snndeploy.layers import Layer
 from snndeploy.numerics import FloatArray, Int8Array, Int64Array
-from snndeploy.report import svg, units
+from snndeploy.report import svg
 from snndeploy.report.data import ReportData
 from snndeploy.report.tables import Table
 

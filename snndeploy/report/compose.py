@@ -13,7 +13,7 @@ from snndeploy.cost import Estimate
 from snndeploy.measure import settle_steps
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
-from snndeploy.report.data import BackendRow, ExitSummary, ReportData
+from snndeploy.report.data import ExitSummary, ReportData
 from snndeploy.story import Story
 from snndeploy.trace import Trace
 from snndeploy.verify.certificate import Certificate
@@ -83,7 +83,7 @@ def report(
             settle_steps=settle_steps(trace, program.network.window) if exact_mode else None,
             exact=None if certificate is None else True,
             certificate_lines=() if certificate is None else certificate.sentences(),
-            backends=_rows(backends),
+            backends=backends,
             exit=None if exit_trace is None else _exit(policy, trace, exit_trace, labels),
             estimate=estimate,
             exit_estimate=exit_estimate,
@@ -121,23 +121,6 @@ def report_of(
             certificate_lines=(story.refusal,) if refused else made.data.certificate_lines,
             provenance=tuple(provenance),
         )
-    )
-
-
-def _rows(results: tuple[BackendResult, ...]) -> tuple[BackendRow, ...]:
-    """The first is what the others are compared with."""
-    return tuple(
-        BackendRow(
-            name=result.name,
-            versions=result.versions,
-            samples=result.samples,
-            accuracy=result.accuracy,
-            spikes_equal=result.spikes_equal if place else None,
-            seconds=result.seconds if result.ran else None,
-            note=result.note
-            or ("" if result.divergence is None else f"first at {result.divergence}"),
-        )
-        for place, result in enumerate(results)
     )
 
 

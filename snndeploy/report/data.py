@@ -8,32 +8,14 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from snndeploy import units
 from snndeploy.cost.estimate import Estimate
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
-from snndeploy.report import units
 from snndeploy.trace import Trace
+from snndeploy.verify.comparison import BackendResult
 
 Verdict: TypeAlias = Literal["good", "bad", "open", ""]
-
-
-@dataclass(frozen=True)
-class BackendRow:
-    """What one backend did with the samples.
-
-    Attributes:
-        spikes_equal: whether its spikes are those of the reference; None if not compared.
-        seconds: wall-clock time of the simulation.
-        note: what the reader must know, such as the reason of a difference.
-    """
-
-    name: str
-    versions: Mapping[str, str] = field(default_factory=dict)
-    samples: int = 0
-    accuracy: float | None = None
-    spikes_equal: bool | None = None
-    seconds: float | None = None
-    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +64,7 @@ class ReportData:
         settle_steps: int64 (N,), after which step each sample stayed silent.
         exact: whether the spiking network ended in the quantized ANN's integers.
         certificate_lines: plain sentences on why, or why not.
-        backends: one row for each backend that ran the samples.
+        backends: of a comparison, the reference first.
         exit: the exit policy's figures.
         estimate: energy and latency on a chip; `exit_estimate` with early exit; `baselines` are
             what they are held against.
@@ -97,7 +79,7 @@ class ReportData:
     settle_steps: Int64Array | None = None
     exact: bool | None = None
     certificate_lines: tuple[str, ...] = ()
-    backends: tuple[BackendRow, ...] = ()
+    backends: tuple[BackendResult, ...] = ()
     exit: ExitSummary | None = None
     estimate: Estimate | None = None
     baselines: tuple[Estimate, ...] = ()
@@ -112,8 +94,12 @@ class ReportData:
     @property
     def backends_agree(self) -> bool | None:
         """Whether every backend that was compared had the reference's spikes."""
-        compared = [row.spikes_equal for row in self.backends if row.spikes_equal is not None]
-        return all(compared) if compared else None
+        compared = self._compared
+        return all(row.spikes_equal for row in compared) if compared else None
+
+    @property
+    def _compared(self) -> tuple[BackendResult, ...]:
+        return tuple(row for row in self.backends[1:] if row.ran)
 
     @property
     def summary(self) -> tuple[Headline, ...]:
@@ -177,8 +163,8 @@ class ReportData:
     def _backends_tile(self) -> Headline | None:
         if self.backends_agree is None:
             return None
-        names = [row.name for row in self.backends if row.spikes_equal is not None]
+        names = [row.name for row in self._compared]
         if self.backends_agree:
             return Headline("Backends", "Agree", f"same spikes: {', '.join(names)}", "good")
-        wrong = [row.name for row in self.backends if row.spikes_equal is False]
+        wrong = [row.name for row in self._compared if not row.spikes_equal]
         return Headline("Backends", "Differ", f"other spikes: {', '.join(wrong)}", "bad")

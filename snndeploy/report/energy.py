@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from snndeploy import units
 from snndeploy.cost.breakeven import PUBLISHED_MARKS, break_even_spikes
-from snndeploy.cost.estimate import Estimate, Interval, Term, total
-from snndeploy.hardware import GRADES
+from snndeploy.cost.estimate import Estimate, Interval, Term, total, weakest_grade
 from snndeploy.measure import count_events
-from snndeploy.report import units
 from snndeploy.report.data import ReportData
 from snndeploy.report.tables import Table
 
@@ -73,8 +72,6 @@ def _row(
         return (*name, units.count(number), "no price", *(units.NONE,) * 5)
     sums = total(priced)
     each = sums.times(1.0 / max(sum(term.count for term in priced), 1e-300))
-    grades = [term.grade for term in priced if term.grade is not None]
-    grade = max(grades, key=GRADES.index) if grades else units.NONE
     cited = sorted({known.index(t.source) + 1 for t in priced if t.source in known})
     return (
         *name,
@@ -83,7 +80,7 @@ def _row(
         units.energy(sums),
         units.energy_range(sums),
         units.percent(sums.nominal / whole) if whole else units.NONE,
-        grade,
+        weakest_grade(priced) or units.NONE,
         ", ".join(f"[{number}]" for number in cited) or units.NONE,
     )
 
@@ -123,7 +120,7 @@ def facts(estimate: Estimate) -> tuple[tuple[str, str], ...]:
         ("Static share", share),
         ("Mapping", mapping),
         ("Physical steps, mean", units.count(estimate.steps)),
-        ("Latency, mean", _latency(estimate.latency_us)),
+        ("Latency, mean", _latency(estimate)),
         ("Batch", f"1; means over {estimate.samples:,} samples"),
         ("Grade of the total", estimate.grade or "none"),
         ("Unpriced", ", ".join(units.event_name(e) for e in estimate.unpriced) or "nothing"),
@@ -189,11 +186,9 @@ def _static_is_left_out(estimate: Estimate) -> bool:
     return estimate.static_pj is None or estimate.static_pj.nominal == 0
 
 
-def _latency(latency: Interval | None) -> str:
-    if latency is None:
-        return "unknown: the profile has no times"
-    nominal = units.engineering(latency.nominal * units.US, "s")
-    return f"{nominal} ({units.span(latency, units.US, 's')})"
+def _latency(estimate: Estimate) -> str:
+    found = units.latency_in_full(estimate.latency_us, "unknown: the profile has no times")
+    return f"{found}, grade {estimate.latency_grade}" if estimate.latency_grade else found
 
 
 def _plural(number: int, noun: str) -> str:

@@ -7,8 +7,9 @@ from textwrap import wrap
 import numpy as np
 from matplotlib.axes import Axes
 
+from snndeploy import units
 from snndeploy.cost.estimate import ZERO, Estimate, Interval, total
-from snndeploy.report import svg, units
+from snndeploy.report import svg
 from snndeploy.report.charts import Chart
 
 MAX_LAYERS = 40

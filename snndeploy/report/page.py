@@ -7,8 +7,9 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from snndeploy import units
 from snndeploy.files import save_text
-from snndeploy.report import charts, energy, energy_charts, tables, units
+from snndeploy.report import charts, energy, energy_charts, tables
 from snndeploy.report.data import ReportData
 
 

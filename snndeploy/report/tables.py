@@ -8,11 +8,12 @@ from importlib import metadata
 
 import numpy as np
 
+from snndeploy import units
 from snndeploy.layers import Layer
 from snndeploy.nodes import Input, Neuron
 from snndeploy.numerics import Int64Array
-from snndeploy.report import units
-from snndeploy.report.data import BackendRow, ReportData
+from snndeploy.report.data import ReportData
+from snndeploy.verify.comparison import BackendResult
 
 MAX_CLASSES = 20
 _KINDS = {
@@ -84,29 +85,31 @@ def _mean_spikes(data: ReportData, layer: Layer) -> float:
     return float(data.trace.events[layer.name].sum()) / len(data.trace)
 
 
-def backend_table(rows: tuple[BackendRow, ...]) -> Table:
-    """One row a backend."""
+def backend_table(results: tuple[BackendResult, ...]) -> Table:
+    """One row a backend, the reference first."""
+    return Table(
+        ("backend", "versions", "samples", "accuracy", "spikes", "time", "time a sample", "note"),
+        tuple(_backend_row(result, result is results[0]) for result in results),
+        "llrrlrrl",
+    )
+
+
+def _backend_row(result: BackendResult, is_reference: bool) -> tuple[str, ...]:
     verdicts = {
         True: "✓\N{NO-BREAK SPACE}equal",
         False: "✕\N{NO-BREAK SPACE}differ",
         None: units.NONE,
     }
-    return Table(
-        ("backend", "versions", "samples", "accuracy", "spikes", "time", "time a sample", "note"),
-        tuple(
-            (
-                row.name,
-                ", ".join(f"{k} {v}" for k, v in row.versions.items()) or units.NONE,
-                f"{row.samples:,}",
-                units.NONE if row.accuracy is None else units.percent(row.accuracy, 2),
-                verdicts[row.spikes_equal],
-                units.seconds(row.seconds),
-                units.seconds(row.seconds / row.samples if row.seconds and row.samples else None),
-                row.note,
-            )
-            for row in rows
-        ),
-        "llrrlrrl",
+    difference = "" if result.divergence is None else f"first at {result.divergence}"
+    return (
+        result.name,
+        ", ".join(f"{k} {v}" for k, v in result.versions.items()) or units.NONE,
+        f"{result.samples:,}",
+        units.NONE if result.accuracy is None else units.percent(result.accuracy, 2),
+        "reference" if is_reference else verdicts[result.spikes_equal],
+        units.seconds(result.seconds if result.ran else None),
+        units.seconds(result.seconds / result.samples if result.ran else None),
+        result.note or difference,
     )
 
 

@@ -7,7 +7,8 @@ For every input, by argument:
    `clip(floor((sum + v0) / theta), 0, L)`, the quantized activation, whatever the order in which
    the spikes came.
 2. When the window is over and the layers before have settled, a neuron moves towards that count
-   by one spike a step, and has at most L to go: `T = L (depth + 1)` steps always suffice.
+   by one spike a step, and has at most L to go: `T = window + L depth` steps always suffice, L
+   being the most levels of any layer.
 3. Net counts lie in [0, L] at every step, so interval analysis over them bounds every membrane,
    transients included: no accumulator leaves its word.
 
@@ -32,6 +33,7 @@ from snndeploy.program import Program
 from snndeploy.ranges import ranges
 from snndeploy.samples import array_hash
 from snndeploy.simulate import Progress, simulate
+from snndeploy.trace import Trace
 
 DEFAULT_STATE_BITS = 32
 CHUNK = 64
@@ -83,6 +85,7 @@ def certify(
     inputs: Int64Array,
     backend: Backend,
     progress: Progress | None = None,
+    trace: Trace | None = None,
 ) -> Certificate:
     """Check the premises, run the data, compare every neuron.
 
@@ -91,6 +94,7 @@ def certify(
         inputs: grid integers (N, *input shape).
         backend: who simulates.
         progress: told (samples done, samples in all).
+        trace: a run of these inputs until settled, with spikes, if there is one already.
 
     Raises:
         CertificateRefusedError: a premise fails, or a neuron differs; says which, and the cure.
@@ -100,7 +104,11 @@ def certify(
     settle: list[Int64Array] = []
     for start in range(0, len(inputs), CHUNK):
         rows = inputs[start : start + CHUNK]
-        settle.append(_check_chunk(program, rows, start, backend))
+        if trace is None:
+            part = simulate(backend, program, rows, batch=CHUNK)
+        else:
+            part = trace[start : start + CHUNK]
+        settle.append(_check_chunk(program, rows, start, part))
         if progress is not None:
             progress(start + len(rows), len(inputs))
     steps = np.concatenate(settle)
@@ -143,8 +151,7 @@ def _check_premises(program: Program, state_bits: int) -> int:
     worst = 0
     for name, bound in ranges(network).items():
         try:
-            check_word(bound.low, bound.high, state_bits, f"layer '{name}'")
-            check_word(-bound.operand_high, bound.operand_high, state_bits, f"layer '{name}'")
+            check_word(*bound.extent, state_bits, f"layer '{name}'")
         except DoesNotFitError as error:
             raise CertificateRefusedError(
                 f"an accumulator can overflow: {error.problem}",
@@ -155,9 +162,8 @@ def _check_premises(program: Program, state_bits: int) -> int:
     return state_bits - 1 - worst.bit_length()
 
 
-def _check_chunk(program: Program, rows: Int64Array, start: int, backend: Backend) -> Int64Array:
+def _check_chunk(program: Program, rows: Int64Array, start: int, trace: Trace) -> Int64Array:
     """Compare every neuron of some samples; return their settle steps."""
-    trace = simulate(backend, program, rows, batch=CHUNK)
     expected = integer_ann(program.network, rows)
     if not trace.settled.all():
         sample = start + int(np.argmin(trace.settled))
@@ -166,7 +172,15 @@ def _check_chunk(program: Program, rows: Int64Array, start: int, backend: Backen
             where=f"sample {sample}",
             remedy="this contradicts the argument: please report it",
         )
-    pairs = {name: (counts, expected.counts[name]) for name, counts in trace.counts.items()}
+    found_counts = trace.counts
+    missing = sorted(set(expected.counts) - set(found_counts))
+    if missing:
+        raise CertificateRefusedError(
+            f"the run recorded no spikes of {', '.join(missing)}",
+            where=f"backend '{trace.backend}'",
+            remedy="run with record=True on a backend that reports every layer",
+        )
+    pairs = {name: (found_counts[name], wanted) for name, wanted in expected.counts.items()}
     pairs["readout"] = (trace.logits[:, -1], expected.logits)
     for name, (found, wanted) in pairs.items():
         if not np.array_equal(found, wanted):

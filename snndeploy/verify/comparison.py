@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from snndeploy.backend import Backend, find_backend
-from snndeploy.errors import BackendError, InputError
+from snndeploy.backend import find_backend
+from snndeploy.errors import BackendMissingError, InputError
 from snndeploy.nodes import Neuron
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
@@ -94,6 +94,7 @@ def compare(
     steps: int | None = None,
     planted: Planted | None = None,
     progress: Progress | None = None,
+    reference: Trace | None = None,
 ) -> list[BackendResult]:
     """Run every backend and hold it to the first one.
 
@@ -106,35 +107,29 @@ def compare(
         steps: as in `simulate`; later backends run as many steps as the first one needed.
         planted: an error to find.
         progress: told (samples done, samples in all) by each backend.
+        reference: the first backend's run of these inputs with spikes, if there is one already.
     """
     results: list[BackendResult] = []
-    reference: Trace | None = None
-    for name in backends:
+    for index, name in enumerate(backends):
         backend = find_backend(name)
         status = backend.status()
         versions = dict(status.versions)
         if status.missing:
-            if reference is None:
-                raise BackendError(status.missing, where=f"backend '{name}'")
+            if index == 0:
+                raise BackendMissingError(status.missing, where=f"backend '{name}'")
             results.append(BackendResult(name, versions, 0, None, None, 0.0, status.missing))
             continue
-        rows = inputs[: (limits or {}).get(name)]
+        rows = np.ascontiguousarray(inputs[: (limits or {}).get(name)])
         target = program if planted is None or planted.backend != name else planted.apply(program)
-        trace = _run(backend, target, rows, steps, progress)
-        if reference is None:
+        if index == 0 and reference is not None and target is program:
+            trace = reference
+        else:
+            trace = simulate(backend, target, rows, steps=steps, progress=progress)
+        if index == 0:
             reference, steps = trace, trace.steps
+        assert reference is not None
         count = min(len(trace), len(reference))
         found = reference[:count].first_divergence(trace[:count])
         accuracy = None if labels is None else trace.accuracy(labels[: len(trace)])
         results.append(BackendResult(name, versions, len(trace), accuracy, found, trace.seconds))
     return results
-
-
-def _run(
-    backend: Backend,
-    program: Program,
-    rows: Int64Array,
-    steps: int | None,
-    progress: Progress | None,
-) -> Trace:
-    return simulate(backend, program, np.ascontiguousarray(rows), steps=steps, progress=progress)

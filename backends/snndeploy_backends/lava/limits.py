@@ -37,7 +37,7 @@ def check_fits(program: Program, steps: int) -> None:
             )
     for name, bound in ranges(program.network, steps).items():
         check_word(
-            *(min(bound.low, -bound.operand_high), max(bound.high, bound.operand_high)),
+            *bound.extent,
             bits=state_bits(program),
             where=f"membranes of layer '{name}'",
             remedy="use fewer weight bits, fewer levels or a coarser input grid",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from math import floor, isfinite, log10
-
-from snndeploy.cost.estimate import Interval
+from typing import Protocol
 
 _PREFIXES = {
     -18: "a", -15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T",
@@ -14,7 +13,6 @@ PJ = 1e-12
 US = 1e-6
 NONE = "\N{EN DASH}"
 """What a table shows where there is no figure."""
-
 
 EVENTS = {
     "synop": "synaptic operation",
@@ -37,28 +35,54 @@ EVENTS = {
 """Events in words."""
 
 
+class Bounds(Protocol):
+    """A low, a nominal and a high figure, such as `snndeploy.cost.Interval`."""
+
+    @property
+    def low(self) -> float:
+        """The least that is likely."""
+
+    @property
+    def nominal(self) -> float:
+        """The most likely."""
+
+    @property
+    def high(self) -> float:
+        """The most that is likely."""
+
+
 def engineering(value: float, unit: str) -> str:
     """Three significant digits with a metric prefix: `12.3 nJ`."""
     number, prefix = _split(value)
     return f"{number} {prefix}{unit}"
 
 
-def energy(picojoules: Interval | None) -> str:
+def energy(picojoules: Bounds | None) -> str:
     """The nominal energy, or a dash."""
     return NONE if picojoules is None else engineering(picojoules.nominal * PJ, "J")
 
 
-def energy_range(picojoules: Interval | None) -> str:
+def energy_range(picojoules: Bounds | None) -> str:
     """The energy's interval, or a dash."""
     return span(picojoules, PJ, "J")
 
 
-def span(interval: Interval | None, factor: float, unit: str) -> str:
+def energy_in_full(picojoules: Bounds | None, unknown: str = NONE) -> str:
+    """`743 nJ (183 nJ to 2.20 µJ)`, or what stands for an unknown energy."""
+    return unknown if picojoules is None else _in_full(picojoules, PJ, "J")
+
+
+def latency_in_full(microseconds: Bounds | None, unknown: str = NONE) -> str:
+    """`12.3 µs (10.1 to 15.2 µs)`, or what stands for an unknown latency."""
+    return unknown if microseconds is None else _in_full(microseconds, US, "s")
+
+
+def span(bounds: Bounds | None, factor: float, unit: str) -> str:
     """`0.8 to 2.1 µJ`; the unit is written twice only where the prefixes differ."""
-    if interval is None:
+    if bounds is None:
         return NONE
-    low, low_prefix = _split(interval.low * factor)
-    high, high_prefix = _split(interval.high * factor)
+    low, low_prefix = _split(bounds.low * factor)
+    high, high_prefix = _split(bounds.high * factor)
     if low_prefix == high_prefix or float(low) == 0.0:
         return f"{low} to {high} {high_prefix}{unit}"
     return f"{low} {low_prefix}{unit} to {high} {high_prefix}{unit}"
@@ -96,6 +120,10 @@ def shorten(text: str, limit: int = 22) -> str:
 def event_name(event: str) -> str:
     """An event in words."""
     return EVENTS.get(event, event.replace("_", " "))
+
+
+def _in_full(bounds: Bounds, factor: float, unit: str) -> str:
+    return f"{engineering(bounds.nominal * factor, unit)} ({span(bounds, factor, unit)})"
 
 
 def _split(value: float) -> tuple[str, str]:
