@@ -6,7 +6,7 @@ A backend is an object with the members of `Backend`, published under the entry-
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol, runtime_checkable
@@ -86,6 +86,43 @@ class Backend(Protocol):
 
     def open(self, program: Program, inputs: Int64Array, steps: int) -> Session:
         """Start simulating grid integers (N, *input shape) for at most `steps` steps."""
+        ...
+
+
+@dataclass(frozen=True)
+class Folded:
+    """The record of n samples that ran to their end without a controller.
+
+    T is the limit on the steps, or, in exact mode, any number from which on the window is over
+    and all layers of all samples are silent: step T is the first such step or a later one.
+
+    Attributes:
+        logits: int64 (n, T, classes), the readout's membrane after each step.
+        spikes: int8 (n, T, *shape) per spiking layer, in topological order; empty if the spikes
+            were not asked for.
+        events: int64 (n, T) per spiking layer: spikes of either sign at each step.
+    """
+
+    logits: Int64Array
+    spikes: Mapping[str, Int8Array]
+    events: Mapping[str, Int64Array]
+
+
+@runtime_checkable
+class Folding(Protocol):
+    """A backend that can also run layer by layer, all steps of a layer at once."""
+
+    def fold(
+        self, program: Program, inputs: Int64Array, steps: int, record: bool
+    ) -> Sequence[Folded]:
+        """Simulate grid integers (N, *input shape) for at most `steps` steps.
+
+        Args:
+            record: whether the spikes are wanted; events always are.
+
+        Returns:
+            Parts that cover the samples in order.
+        """
         ...
 
 

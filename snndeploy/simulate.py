@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from snndeploy.backend import Backend, Step
+from snndeploy.backend import Backend, Folded, Folding, Step
 from snndeploy.errors import InputError
 from snndeploy.numerics import BoolArray, Int8Array, Int64Array
 from snndeploy.program import Program
@@ -46,7 +47,8 @@ def simulate(
     """Run grid integers (N, *input shape) and return the trace.
 
     A sample leaves the batch when the controller stops it, when it has settled (exact mode: the
-    window is over and a step passed without a spike), or after `steps` steps.
+    window is over and a step passed without a spike), or after `steps` steps. Without a
+    controller a `Folding` backend runs layer by layer, which gives the same trace.
 
     Args:
         backend: who runs it.
@@ -71,13 +73,48 @@ def simulate(
             remedy="run the exit policy on the reference backend",
         )
     started = time.perf_counter()
-    parts: list[_Recorder] = []
+    parts: list[_Part] = []
     for first in range(0, len(inputs), batch):
         rows = inputs[first : first + batch]
-        parts.append(_run_batch(backend, program, rows, limit, controller, record))
+        if controller is None and isinstance(backend, Folding):
+            folded = backend.fold(program, rows, limit, record)
+            parts += [_cut_at_stop(part, program, limit) for part in folded]
+        else:
+            parts.append(_run_batch(backend, program, rows, limit, controller, record))
         if progress is not None:
             progress(first + len(rows), len(inputs))
     return _joined(backend.name, parts, time.perf_counter() - started)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A trace of some samples, its T that of the one that ran longest."""
+
+    logits: Int64Array
+    spikes: Mapping[str, Int8Array]
+    events: Mapping[str, Int64Array]
+    stop_steps: Int64Array
+    settled: BoolArray
+
+
+def _cut_at_stop(folded: Folded, program: Program, limit: int) -> _Part:
+    """Find where each sample stops, and drop the steps after the last one's."""
+    rows, steps = folded.logits.shape[:2]
+    quiet = np.ones((rows, steps), np.bool_)
+    for events in folded.events.values():
+        quiet &= events == 0
+    exact = program.network.mode == "exact"
+    quiet[:, : program.network.window - 1 if exact else steps] = False
+    settled: BoolArray = np.any(quiet, axis=1)
+    stops = np.where(settled, quiet.argmax(axis=1) + 1, limit)
+    last = int(stops.max())
+    return _Part(
+        folded.logits[:, :last],
+        {name: spikes[:, :last] for name, spikes in folded.spikes.items()},
+        {name: events[:, :last] for name, events in folded.events.items()},
+        stops,
+        settled,
+    )
 
 
 class _Recorder:
@@ -116,6 +153,16 @@ class _Recorder:
         self.settled[self.running[settled]] = True
         self.running = self.running[~stop]
 
+    def finished(self) -> _Part:
+        """What was recorded, the steps stacked along the second axis."""
+        return _Part(
+            np.stack(self.logits, axis=1),
+            {name: np.stack(columns, axis=1) for name, columns in self.spikes.items()},
+            {name: np.stack(columns, axis=1) for name, columns in self.events.items()},
+            self.stop_steps,
+            self.settled,
+        )
+
 
 def _run_batch(
     backend: Backend,
@@ -124,7 +171,7 @@ def _run_batch(
     limit: int,
     controller: Controller | None,
     record: bool,
-) -> _Recorder:
+) -> _Part:
     recorder = _Recorder(len(inputs), record)
     exact = program.network.mode == "exact"
     session = backend.open(program, inputs, limit)
@@ -145,33 +192,28 @@ def _run_batch(
                 session.keep(~stop)
     finally:
         session.close()
-    return recorder
+    return recorder.finished()
 
 
-def _joined(name: str, parts: list[_Recorder], seconds: float) -> Trace:
-    steps = max(len(part.logits) for part in parts)
+def _joined(name: str, parts: list[_Part], seconds: float) -> Trace:
+    steps = max(part.logits.shape[1] for part in parts)
     layers = list(parts[0].events)
     recorded = list(parts[0].spikes)
 
     return Trace(
         backend=name,
-        logits=np.concatenate([_held(p.logits, steps) for p in parts]),
-        spikes={k: np.concatenate([_silent(p.spikes[k], steps) for p in parts]) for k in recorded},
-        events={k: np.concatenate([_silent(p.events[k], steps) for p in parts]) for k in layers},
+        logits=np.concatenate([_padded(p.logits, steps, "edge") for p in parts]),
+        spikes={k: np.concatenate([_padded(p.spikes[k], steps) for p in parts]) for k in recorded},
+        events={k: np.concatenate([_padded(p.events[k], steps) for p in parts]) for k in layers},
         stop_steps=np.concatenate([p.stop_steps for p in parts]),
         settled=np.concatenate([p.settled for p in parts]),
         seconds=seconds,
     )
 
 
-def _silent(columns: list[Any], steps: int) -> Any:
-    """Columns (N, ...) a step as one array (N, steps, ...), padded with silence."""
-    stacked = np.stack(columns, axis=1)
-    return np.pad(stacked, ((0, 0), (0, steps - len(columns)), *((0, 0),) * (stacked.ndim - 2)))
-
-
-def _held(columns: list[Int64Array], steps: int) -> Int64Array:
-    """Like `_silent`, but the last column is repeated."""
-    return np.pad(
-        np.stack(columns, axis=1), ((0, 0), (0, steps - len(columns)), (0, 0)), mode="edge"
-    )
+def _padded(array: Any, steps: int, mode: Literal["constant", "edge"] = "constant") -> Any:
+    """(N, T, ...) with T raised to `steps`: by silence, or by repeating the last step."""
+    extra = steps - array.shape[1]
+    if not extra:
+        return array
+    return np.pad(array, ((0, 0), (0, extra), *((0, 0),) * (array.ndim - 2)), mode=mode)

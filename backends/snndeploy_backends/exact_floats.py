@@ -22,13 +22,18 @@ def exact_dtype(network: Network, steps: int) -> torch.dtype:
     """
     bounds = ranges(network, steps)
     name, worst = max(bounds.items(), key=lambda item: item[1].magnitude)
-    if worst.magnitude < 1 << 24 and torch.get_float32_matmul_precision() == "highest":
+    return exact_float(worst.magnitude, name)
+
+
+def exact_float(magnitude: int, layer: str) -> torch.dtype:
+    """The same for one layer, given the largest magnitude of its accumulators."""
+    if magnitude < 1 << 24 and torch.get_float32_matmul_precision() == "highest":
         return torch.float32
-    if worst.magnitude < 1 << 53:
+    if magnitude < 1 << 53:
         return torch.float64
     raise DoesNotFitError(
-        f"an accumulator can reach {worst.magnitude}, beyond the 2**53 that float64 holds exactly",
-        where=f"layer '{name}'",
+        f"an accumulator can reach {magnitude}, beyond the 2**53 that float64 holds exactly",
+        where=f"layer '{layer}'",
         remedy="quantize to fewer bits",
     )
 

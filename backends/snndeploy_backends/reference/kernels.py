@@ -1,0 +1,175 @@
+"""Kernels for single operations on folded spikes: rows first, channels last, exact integers out.
+
+A row is one sample at one step. Spikes are bytes that hold `spike + zero`. With 8-bit weights
+oneDNN's integer kernels take the bytes as they are and give the integer sums as float32; where
+they cannot run, or the sums could leave float32's integers, the same sums come from float32 or
+float64 kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from snndeploy.nodes import Conv2d, Flatten, Linear, Node, Pair, Scale, Shape, SumPool2d
+from snndeploy_backends.reference.scan import compiled
+
+LinearKind: TypeAlias = Literal["int8", "float"]
+Map: TypeAlias = Callable[[Tensor], Tensor]
+
+MOST_BYTE = 127
+"""Bytes up to here are safe in kernels that add pairs of products in 16 bits (AVX2, no VNNI)."""
+
+
+def available() -> LinearKind:
+    """The fastest kernels that run here and are right on a small sample."""
+    return "int8" if _int8_works() else "float"
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """(rows, C, H, W) as (rows, H, W, C); (rows, F) as it is."""
+    return x.permute(0, 2, 3, 1).contiguous() if x.ndim == 4 else x
+
+
+def channels_first(x: Tensor) -> Tensor:
+    """The inverse of `channels_last`, as a view."""
+    return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
+
+
+def last_shape(shape: Shape) -> Shape:
+    """A network's shape with the channels moved to the end."""
+    return (*shape[1:], shape[0])
+
+
+def scatter(op: Conv2d | Linear, zero: int, dtype: torch.dtype) -> Map:
+    """Visit the spikes, one by one; a dense layer is a convolution of one pixel."""
+    conv = op if isinstance(op, Conv2d) else Conv2d(op.name, op.weight[:, :, None, None])
+    weight = np.ascontiguousarray(conv.weight.transpose(1, 2, 3, 0), dtype=np.int8)
+    where = np.array([*conv.stride, *conv.padding, *conv.dilation])
+
+    def apply(x: Tensor) -> Tensor:
+        images = x if x.ndim == 4 else x[:, None, None]
+        shape = conv.output_shape([(images.shape[3], *images.shape[1:3])])
+        total = torch.empty((len(x), *last_shape(shape)), dtype=dtype)
+        arguments = (images.numpy(), weight, zero, where, total.numpy())
+        compiled().scatter(*arguments, 0, len(x))
+        return total if x.ndim == 4 else total.flatten(1)
+
+    return apply
+
+
+def _bytes(op: Conv2d | Linear) -> Tensor:
+    """The weights as int8, row-major: packing reads other layouts wrongly."""
+    return torch.from_numpy(np.ascontiguousarray(op.weight, dtype=np.int8))
+
+
+def int8_conv(op: Conv2d, zero: int) -> Map:
+    """Bytes (rows, H, W, C) to float32 sums, by oneDNN; padding holds no spikes.
+
+    oneDNN (3.12) gives wrong sums for bytes with a zero point where a place of the output sees
+    padding only, so padding as wide as the kernel is written out.
+    """
+    ops, out = torch.ops.onednn, len(op.weight)
+    scale, no_zeros = torch.ones(out), torch.zeros(out, dtype=torch.int32)
+    reach = [d * (k - 1) for d, k in zip(op.dilation, op.weight.shape[2:], strict=True)]
+    wide = zero > 0 and any(p > r for p, r in zip(op.padding, reach, strict=True))
+    padding = [0, 0] if wide else list(op.padding)
+    where = (list(op.stride), padding, list(op.dilation), op.groups)
+    packed = ops.qconv_prepack(_bytes(op), scale, 1.0, zero, *where, None)
+    tail: tuple[Any, ...] = (1.0, 0, torch.float32, "none", [], "")
+
+    def apply(x: Tensor) -> Tensor:
+        images = channels_first(_padded(x, op.padding, zero) if wide else x)
+        y = ops.qconv2d_pointwise(images, 1.0, zero, packed, scale, no_zeros, None, *where, *tail)
+        return channels_last(y)
+
+    return apply
+
+
+def int8_linear(op: Linear, zero: int) -> Map:
+    """Bytes (rows, F) to float32 sums, by oneDNN."""
+    ops, out = torch.ops.onednn, len(op.weight)
+    scale, no_zeros = torch.ones(out), torch.zeros(out, dtype=torch.int32)
+    packed = ops.qlinear_prepack(_bytes(op), None)
+    tail: tuple[Any, ...] = (1.0, 0, torch.float32, "none", [], "")
+
+    def apply(x: Tensor) -> Tensor:
+        y: Tensor = ops.qlinear_pointwise(x, 1.0, zero, packed, scale, no_zeros, None, *tail)
+        return y
+
+    return apply
+
+
+def float_stage(op: Node, dtype: torch.dtype) -> Map:
+    """Numbers to numbers of `dtype`, channels last, for any linear node."""
+    if isinstance(op, Flatten):
+        return lambda x: channels_first(x).flatten(1)
+    if isinstance(op, SumPool2d):
+        return sum_pool(op, 0)
+    assert isinstance(op, Conv2d | Linear | Scale)
+    weight = torch.from_numpy(op.weight).to(dtype)
+    if isinstance(op, Linear):
+        return lambda x: F.linear(x, weight)
+    if isinstance(op, Scale):
+        return lambda x: x * weight
+    filters = weight.contiguous(memory_format=torch.channels_last)
+    where = (op.stride, op.padding, op.dilation, op.groups)
+    return lambda x: channels_last(F.conv2d(channels_first(x), filters, None, *where))
+
+
+def sum_pool(op: SumPool2d, zero: int) -> Map:
+    """Sums of windows (rows, H, W, C) in the type of the input; padding is worth `zero`."""
+
+    def apply(x: Tensor) -> Tensor:
+        first, *others = windows(x, op.kernel, op.stride, op.padding, zero)
+        total = first.clone(memory_format=torch.contiguous_format)
+        for other in others:
+            total += other
+        return total
+
+    return apply
+
+
+def windows(x: Tensor, kernel: Pair, stride: Pair, padding: Pair, fill: int) -> list[Tensor]:
+    """For each place in the kernel the values (rows, H_out, W_out, C) that it meets, as views."""
+    if padding != (0, 0):
+        x = _padded(x, padding, fill)
+    (a, b), (down, right) = stride, (x.shape[1] - kernel[0], x.shape[2] - kernel[1])
+    return [
+        x[:, i : i + down + 1 : a, j : j + right + 1 : b]
+        for i in range(kernel[0])
+        for j in range(kernel[1])
+    ]
+
+
+def _padded(x: Tensor, padding: Pair, fill: int) -> Tensor:
+    """(rows, H, W, C) with `fill` around the pixels."""
+    return F.pad(x, (0, 0, padding[1], padding[1], padding[0], padding[0]), value=fill)
+
+
+@cache
+def _int8_works() -> bool:
+    """Try the integer kernels against float ones: they are internal to PyTorch and may change."""
+    probe = torch.Generator().manual_seed(0)
+    weight = torch.randint(-128, 128, (8, 6, 3, 3), generator=probe)
+    weight[0] = -128
+    bytes_ = torch.randint(0, 3, (2, 5, 5, 6), generator=probe).to(torch.uint8)
+    dense = weight.reshape(8, -1)
+    flat = torch.randint(0, MOST_BYTE + 1, (4, dense.shape[1]), generator=probe).to(torch.uint8)
+    conv = Conv2d("probe", weight.numpy(), padding=(1, 1))
+    linear = Linear("probe", dense.numpy())
+    try:
+        same = torch.equal(
+            int8_conv(conv, 1)(bytes_), float_stage(conv, torch.float32)(bytes_.float() - 1)
+        )
+        return same and torch.equal(
+            int8_linear(linear, 1)(flat), float_stage(linear, torch.float32)(flat.float() - 1)
+        )
+    except (AttributeError, ImportError, RuntimeError, TypeError, NotImplementedError):
+        return False

@@ -1,0 +1,199 @@
+"""What the folded engine prepares once per network: packed weights, thresholds, sizes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from snndeploy.errors import InputError
+from snndeploy.layers import Layer
+from snndeploy.network import Network
+from snndeploy.nodes import MaxPool2d, Neuron, Output, Scale, Shape
+from snndeploy.numerics import Int64Array
+from snndeploy.program import Program
+from snndeploy.ranges import ranges
+from snndeploy_backends.exact_floats import exact_float
+from snndeploy_backends.reference import kernels, projections, scan
+from snndeploy_backends.reference.kernels import Map
+
+MEMORY_VARIABLE = "SNNDEPLOY_MEMORY_BYTES"
+_MOST_MEMORY = 4 << 30
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the folded engine works; none of it changes a spike.
+
+    Attributes:
+        linear: integer or floating-point kernels.
+        scan: compiled loops over time, or PyTorch's elementwise operations.
+        workers: threads.
+        memory: bytes that may be used beside weights, inputs and results.
+        rows: the most samples that one thread takes at a time.
+        piece: bytes of input current computed before they are scanned.
+    """
+
+    linear: kernels.LinearKind
+    scan: scan.ScanKind
+    workers: int
+    memory: int
+    rows: int = 16
+    piece: int = 2 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPlan:
+    """One layer, ready to run.
+
+    Attributes:
+        shape: with the channels last.
+        dtype: float type of its currents and membranes.
+        zero: what the bytes of spikes hold for no spike.
+        spiking: source and map of each projection from a spiking layer, except
+        scaled: source and weights of identity branches, if there is a compiled loop for them.
+        constant: maps of the projections from the input.
+        theta, v0: of `dtype`, per channel and repeated to a block; empty unless neurons.
+        bias: int64 (C,), the total over the window; None if it is zero.
+        levels: the cap; the largest count that a pool can meet.
+        last_use: index of the last layer that reads it.
+    """
+
+    layer: Layer
+    shape: Shape
+    dtype: torch.dtype
+    zero: int
+    spiking: tuple[tuple[str, projections.SpikeMap], ...]
+    scaled: tuple[tuple[str, Tensor], ...]
+    constant: tuple[Map, ...]
+    theta: Tensor
+    v0: Tensor
+    bias: Int64Array | None
+    levels: int
+    last_use: int
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The spiking layers that feed it."""
+        return tuple(name for name, _ in (*self.spiking, *self.scaled))
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A network ready to run for at most `steps` steps.
+
+    Attributes:
+        layers: without the input, the readout last.
+        signed: exact mode.
+        state_bytes: membranes and counts of one sample.
+        spike_bytes: the most spikes of one sample and step that are alive together.
+    """
+
+    layers: tuple[LayerPlan, ...]
+    signed: bool
+    window: int
+    steps: int
+    state_bytes: int
+    spike_bytes: int
+
+
+Kinds: TypeAlias = tuple[kernels.LinearKind, scan.ScanKind]
+
+_plans: WeakKeyDictionary[Network, dict[Any, Plan]] = WeakKeyDictionary()
+
+
+def default_memory() -> int:
+    """The variable's value, or a quarter of the memory that is free, at most 4 GiB."""
+    text = os.environ.get(MEMORY_VARIABLE)
+    if text is not None:
+        if not text.isdecimal() or int(text) < 1:
+            raise InputError(
+                f"{text!r} is not a number of bytes", where=MEMORY_VARIABLE, remedy="use digits"
+            )
+        return int(text)
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        free = 4 << 30
+    return min(free // 4, _MOST_MEMORY)
+
+
+def plan(program: Program, steps: int, options: Options) -> Plan:
+    """Prepare a program, or find what was prepared before."""
+    kinds = (options.linear, options.scan)
+    known = _plans.setdefault(program.network, {})
+    key = (steps, kinds, torch.get_float32_matmul_precision())
+    if key not in known:
+        known[key] = _prepare(program, steps, kinds)
+    return known[key]
+
+
+def _prepare(program: Program, steps: int, kinds: Kinds) -> Plan:
+    network = program.network
+    signed = network.mode == "exact"
+    bounds = ranges(network, steps)
+    last_use = {
+        p.source: index for index, x in enumerate(program.layers[1:]) for p in x.projections
+    }
+    levels: dict[str, int] = {}
+    found: list[LayerPlan] = []
+    for layer in program.layers[1:]:
+        node = layer.node
+        if isinstance(node, MaxPool2d):
+            levels[layer.name] = levels[layer.projections[0].source]
+        else:
+            levels[layer.name] = node.levels if isinstance(node, Neuron) and signed else steps
+        bound = bounds.get(layer.name)
+        dtype = torch.float32 if bound is None else exact_float(bound.magnitude, layer.name)
+        most, last = levels[layer.name], last_use.get(layer.name, 0)
+        found.append(_layer_plan(network, layer, dtype, most, last, kinds))
+    state = sum(2 * x.dtype.itemsize * x.layer.neurons for x in found)
+    alive = [
+        sum(x.layer.neurons for x in found[: index + 1] if x.last_use >= index)
+        for index in range(len(found))
+    ]
+    return Plan(tuple(found), signed, network.window, steps, state, max(alive, default=1))
+
+
+def _layer_plan(
+    network: Network, layer: Layer, dtype: torch.dtype, levels: int, last_use: int, kinds: Kinds
+) -> LayerPlan:
+    node, zero = layer.node, int(network.mode == "exact")
+    empty = np.zeros(0, np.int64)
+    theta, v0 = (node.threshold, node.v0) if isinstance(node, Neuron) else (empty, empty)
+    bias = node.bias if isinstance(node, Neuron | Output) else None
+    spiking, scaled, constant = [], [], []
+    for path in layer.projections if layer.kind != "max_pool" else ():
+        only = path.ops[0] if len(path.ops) == 1 else None
+        if path.source == network.input.name:
+            constant.append(projections.value_map(path, dtype))
+        elif isinstance(only, Scale) and kinds[1] == "numba":
+            weight = torch.from_numpy(only.weight).to(dtype)
+            scaled.append((path.source, scan.repeated(weight, layer.neurons)))
+        else:
+            shape = network.shapes[path.source]
+            spiking.append((path.source, projections.spike_map(path, shape, zero, dtype, kinds)))
+    return LayerPlan(
+        layer=layer,
+        shape=kernels.last_shape(layer.shape),
+        dtype=dtype,
+        zero=zero,
+        spiking=tuple(spiking),
+        scaled=tuple(scaled),
+        constant=tuple(constant),
+        theta=_repeated(theta, layer, dtype),
+        v0=_repeated(v0, layer, dtype),
+        bias=bias.astype(np.int64) if bias is not None and bias.any() else None,
+        levels=levels,
+        last_use=last_use,
+    )
+
+
+def _repeated(values: Int64Array, layer: Layer, dtype: torch.dtype) -> Tensor:
+    numbers = torch.from_numpy(values).to(dtype)
+    return scan.repeated(numbers, layer.neurons) if len(numbers) else numbers

@@ -1,0 +1,175 @@
+"""The scan over time: add the current, fire, reset; by numba, or by PyTorch where that is missing.
+
+Time comes first and channels last: currents are (T, n, K), K the neurons of a sample with the
+channels innermost, so that per-channel values repeat with period C along K. Spikes are bytes that
+hold `spike + zero`: `zero` is 1 where spikes have signs (exact mode) and 0 where not (rate mode).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from snndeploy.numerics import Int64Array
+
+ScanKind: TypeAlias = Literal["numba", "torch"]
+
+BLOCK = 2048
+"""Neurons whose state stays in the first-level cache while time passes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """The neurons of one layer for n samples; membrane and counts change from scan to scan.
+
+    Attributes:
+        theta: (block,) float32 or float64, as are the membrane and the counts: `repeated`.
+        membrane, count: (n, K).
+        levels: the cap on the counts.
+        signed: exact mode (cap, negative spikes); otherwise the counts are not used.
+    """
+
+    theta: Tensor
+    membrane: Tensor
+    count: Tensor
+    levels: int
+    signed: bool
+
+
+def repeated(values: Tensor, neurons: int) -> Tensor:
+    """Per-channel values (C,) repeated to a block of whole pixels, for a layer of K neurons."""
+    return values.repeat(max(1, min(BLOCK, neurons) // len(values)))
+
+
+def available() -> ScanKind:
+    """The fastest scan that can run here."""
+    try:
+        compiled()
+    except (ImportError, RuntimeError):  # absent, or unfit for this NumPy, or nowhere to cache
+        return "torch"
+    return "numba"
+
+
+def scan(
+    kind: ScanKind,
+    population: Population,
+    current: Tensor | None,
+    bias: Tensor | None,
+    out: Tensor,
+    pool: ThreadPoolExecutor | None = None,
+) -> Int64Array:
+    """Run the T steps of `out` and fill it.
+
+    Args:
+        current: (T, n, K), or (1, n, K) if it is the same at each step, or None for silence.
+        bias: (T, C) of the same type, added to the current, or None.
+        out: uint8 (T, n, K), receives the spikes.
+        pool: threads that share the work, if it is worth sharing.
+
+    Returns:
+        Events, int64 (T, n).
+    """
+    run = _scan_numba if kind == "numba" else _scan_torch
+    return run(population, current, bias, out, pool)
+
+
+def _scan_torch(
+    population: Population,
+    current: Tensor | None,
+    bias: Tensor | None,
+    out: Tensor,
+    pool: ThreadPoolExecutor | None,  # noqa: ARG001
+) -> Int64Array:
+    v, n = population.membrane, population.count
+    width, block = v.shape[1], len(population.theta)
+    theta = population.theta.repeat(-(-width // block))[:width]
+    events = np.zeros(out.shape[:2], np.int64)
+    for t in range(len(out)):
+        if current is not None:
+            v += current[t % len(current)]
+        if bias is not None:
+            v += bias[t].repeat(width // bias.shape[1])
+        if population.signed:
+            spikes = ((v >= theta) & (n < population.levels)).to(v.dtype)
+            spikes -= ((v < 0) & (n > 0)).to(v.dtype)
+            n += spikes
+        else:
+            spikes = (v >= theta).to(v.dtype)
+        v -= theta * spikes
+        events[t] = np.count_nonzero(spikes.numpy(), axis=1)
+        out[t] = spikes + int(population.signed)
+    return events
+
+
+def _scan_numba(
+    population: Population,
+    current: Tensor | None,
+    bias: Tensor | None,
+    out: Tensor,
+    pool: ThreadPoolExecutor | None,
+) -> Int64Array:
+    rows, width = population.membrane.shape
+    steps, block, dtype = len(out), len(population.theta), population.theta.dtype
+    current = torch.empty((0, rows, width), dtype=dtype) if current is None else current
+    biases = (
+        torch.empty((0, block), dtype=dtype)
+        if bias is None
+        else bias.repeat(1, block // bias.shape[1])
+    )
+    units = rows * -(-width // block)
+    events = np.zeros((units, steps), np.int64)
+    arguments = (
+        current.numpy(),
+        biases.numpy(),
+        population.theta.numpy(),
+        population.membrane.numpy(),
+        population.count.numpy(),
+        population.levels,
+        out.numpy(),
+        events,
+    )
+    loops = compiled()
+    kernel = loops.scan_signed if population.signed else loops.scan_unsigned
+    share(kernel, arguments, units, pool, units * steps * block)
+    total: Int64Array = events.reshape(rows, -1, steps).sum(axis=1).T
+    return total
+
+
+def add_scaled(
+    total: Tensor, spikes: Tensor, weight: Tensor, zero: int, pool: ThreadPoolExecutor | None
+) -> None:
+    """Add `weight * spike` to `total` (T, n, K); weight is `repeated`. Needs numba."""
+    rows = total.flatten(0, 1).numpy()
+    arguments = (rows, spikes.reshape(rows.shape).numpy(), weight.numpy(), zero)
+    share(compiled().add_scaled, arguments, len(rows), pool, rows.size)
+
+
+def share(
+    kernel: Callable[..., None],
+    arguments: tuple[Any, ...],
+    units: int,
+    pool: ThreadPoolExecutor | None,
+    work: int,
+) -> None:
+    """Call `kernel(*arguments, first, last)` for all units, with the pool's help if it pays."""
+    if pool is None or units < 2 or work < 1 << 17:
+        kernel(*arguments, 0, units)
+        return
+    middle = units // 2
+    other = pool.submit(kernel, *arguments, middle, units)
+    kernel(*arguments, 0, middle)
+    other.result()
+
+
+def compiled() -> ModuleType:
+    """The compiled loops; imported late, since numba takes its time."""
+    from snndeploy_backends.reference import scan_numba  # noqa: PLC0415
+
+    return scan_numba
