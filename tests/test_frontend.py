@@ -161,3 +161,61 @@ def test_what_is_not_an_archive_is_refused(tmp_path, content):
 def test_an_unknown_suffix_says_what_is_read(tmp_path):
     with pytest.raises(FileFormatError, match=r"\.pt2: a PyTorch export"):
         load(tmp_path / "model.h5")
+
+
+EVIL = b"\x80\x04\x8c\x08builtins\x8c\x04exec\x93\x8c\x16raise SystemExit('ran')\x85R."
+
+
+@pytest.mark.parametrize(
+    "member", ["data/sample_inputs/model.pt", "Data/Sample_inputs/model.Pt", "extra/x.pkl"]
+)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_members_that_hide_behind_others_are_refused(tmp_path, member):
+    path = _altered(tmp_path, lambda name, content: content)
+    with zipfile.ZipFile(path) as source:
+        members = [(name, source.read(name)) for name in source.namelist()]
+    prefix = members[0][0].split("/")[0]
+    for first in (True, False):
+        with zipfile.ZipFile(path, "w") as target:
+            if first:
+                target.writestr(f"{prefix}/{member}", EVIL)
+            for name, content in members:
+                target.writestr(name, content)
+            if not first:
+                target.writestr(f"{prefix}/{member}", EVIL)
+        with pytest.raises(FileFormatError, match=r"two members|no plain export"):
+            load(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"name": "conv2d"', b'"name": "conv2d=__import__(1)"'),
+        (b'"torch.ops.aten.conv2d.default"', b'"torch.ops.aten.conv2d.default;x()"'),
+        (b'"guards_code": []', b'"guards_code": ["print(1)"]'),
+    ],
+)
+def test_names_that_would_be_compiled_are_refused(tmp_path, old, new):
+    changed = []
+
+    def change(name, content):
+        if name.endswith("model.json"):
+            changed.append(old in content)
+            return content.replace(old, new)
+        return content
+
+    path = _altered(tmp_path, change)
+    assert any(changed)
+    with pytest.raises(FileFormatError, match="refused as unsafe"):
+        load(path)
+
+
+def test_a_graph_inside_the_graph_is_refused(tmp_path):
+    class Conditional(nn.Module):
+        def forward(self, x):
+            return torch.cond(x.sum() > 0, lambda y: y + 1, lambda y: y - 1, (x,))
+
+    path = tmp_path / "conditional.pt2"
+    torch.export.save(torch.export.export(Conditional(), (torch.zeros(2, 3),)), path)
+    with pytest.raises(FileFormatError, match="refused as unsafe"):
+        load(path)
