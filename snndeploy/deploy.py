@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from snndeploy import control, cost
 from snndeploy.backend import require_backend
-from snndeploy.control import ExitPolicy
+from snndeploy.control import MIN_TEMPERATURE, ExitPolicy
 from snndeploy.cost import Estimate
 from snndeploy.errors import DataError, FileFormatError, InputError
 from snndeploy.hardware import HardwareProfile, hardware
@@ -254,8 +254,8 @@ def calibrate_exit(
     """
     if not 0 <= max_accuracy_drop <= 1:
         raise InputError(f"{max_accuracy_drop}, expected 0 to 1", where="max accuracy drop")
-    if not 0 < temperature < float("inf"):
-        raise InputError(f"{temperature}, expected above 0", where="temperature")
+    if not MIN_TEMPERATURE <= temperature < float("inf"):
+        raise InputError(f"{temperature}, expected at least {MIN_TEMPERATURE}", where="temperature")
     held_out = _array(held_out)
     known = check_labels(labels, program.network, len(held_out))
     trace = run(program, held_out, record=False, progress=progress)
@@ -268,7 +268,7 @@ def check_labels(labels: ArrayLike, network: Network, samples: int) -> Int64Arra
     """Labels (N,) as int64; raises `DataError` unless each is one of the network's classes."""
     found = _array(labels, "labels")
     classes = network.shapes[network.output.name][0]
-    if found.shape != (samples,) or not np.issubdtype(found.dtype, np.integer):
+    if found.shape != (samples,) or found.dtype.kind not in "iu":
         raise DataError(
             f"{found.dtype} {found.shape}, expected integers ({samples},)", where="labels"
         )
@@ -306,9 +306,14 @@ def estimate(program: Program, trace: Trace, full: Trace | None = None) -> Estim
 def _array(x: ArrayLike, where: str = "data") -> NDArray[Any]:
     """An array of what the user gave: an array, a list, a tensor. Raises `DataError`."""
     try:
-        return np.asarray(x)
+        array = np.asarray(x)
     except (ValueError, TypeError, RuntimeError) as error:
         raise DataError(f"is not an array: {error}", where=where) from error
+    if array.dtype.kind not in "biuf":
+        raise DataError(
+            f"dtype {array.dtype} is not numeric", where=where, remedy="use real numbers"
+        )
+    return array
 
 
 def _check_shape(network: Network, x: NDArray[Any], where: str) -> None:

@@ -29,12 +29,11 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
-        try:
-            temporary.replace(path)
-        except OSError as error:
-            raise FileFormatError(
-                f"cannot be written: {error.strerror}", where=str(path)
-            ) from error
+        temporary.replace(path)
+    except OSError as error:
+        raise FileFormatError(
+            f"cannot be written: {error.strerror or error}", where=str(path)
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -5,6 +5,7 @@ Profiles are YAML files, checked on the way in. Energies are in pJ, times in ns,
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
@@ -20,7 +21,17 @@ GRADES: tuple[Grade, ...] = ("measured", "simulated", "derived", "vendor", "assu
 """From the strongest to the weakest."""
 
 MAX_PROFILE_BYTES = 1 << 20
-Count: TypeAlias = Annotated[int, Field(ge=1)]
+Count: TypeAlias = Annotated[int, Field(ge=1, le=1 << 31)]
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases: a few of them, nested, unfold into gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Refuse `*name`."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not supported")
+        return super().compose_node(parent, index)
 
 
 class _Frozen(BaseModel):
@@ -272,10 +283,10 @@ def read_profile(path: Path) -> HardwareProfile:
     try:
         if path.stat().st_size > MAX_PROFILE_BYTES:
             raise ProfileError(f"is larger than {MAX_PROFILE_BYTES} bytes", where=where)
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)  # noqa: S506
     except OSError as error:
         raise ProfileError(f"cannot be read: {error.strerror}", where=where) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
         raise ProfileError(f"is not valid YAML: {error}", where=where) from error
     if not isinstance(raw, dict):
         raise ProfileError("is not a mapping of keys", where=where)
@@ -290,6 +301,6 @@ def _explain(error: ValidationError) -> str:
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"]) or "the profile"
         found: Any = item["input"]
-        shown = f" (found {found!r})" if not isinstance(found, dict) else ""
+        shown = f" (found {reprlib.repr(found)})" if not isinstance(found, dict) else ""
         problems.append(f"{key}: {item['msg']}{shown}")
     return "; ".join(problems)

@@ -154,6 +154,9 @@ class Network:
                 remedy=f"modes are {' and '.join(get_args(Mode))}",
             )
         wrong = FLOAT_ONLY if self.is_integer else INTEGER_ONLY
+        logits = self.shapes[self.output.name]
+        if len(logits) != 1:
+            refuse(self.output, f"has shape {logits}, expected (classes,); flatten before it")
         for node in self.nodes:
             if isinstance(node, wrong):
                 kind = "an integer" if self.is_integer else "a float"

@@ -26,8 +26,19 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 
 
 def round_to_integer(x: NDArray[Any] | float) -> Int64Array:
-    """Round to the nearest integer, ties upwards: `floor(x + 1/2)`, as QCFS does."""
-    return np.floor(np.asarray(x, dtype=np.float64) + 0.5).astype(np.int64)
+    """Round to the nearest integer, ties upwards: `floor(x + 1/2)`, as QCFS does.
+
+    Raises:
+        DoesNotFitError: NaN, or a magnitude beyond 2**53, where float64 has no more halves.
+    """
+    rounded = np.floor(np.asarray(x, dtype=np.float64) + 0.5)
+    if not np.all(np.abs(rounded) <= 1 << 53):
+        raise DoesNotFitError(
+            "values beyond 2**53 cannot be rounded to integers",
+            where="rounding",
+            remedy="check the model's weights, biases and ceilings, or the data's units",
+        )
+    return rounded.astype(np.int64)
 
 
 def to_grid(x: NDArray[Any], scale: float, low: int, high: int, where: str = "input") -> Int64Array:

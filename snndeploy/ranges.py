@@ -18,10 +18,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from snndeploy.errors import DoesNotFitError
 from snndeploy.layers import Layer, Projection, layers
 from snndeploy.network import Network
-from snndeploy.nodes import Conv2d, Linear, Neuron, Output, Scale, SumPool2d
-from snndeploy.numerics import Int64Array
+from snndeploy.nodes import Array, Conv2d, Linear, Neuron, Output, Scale, SumPool2d
+
+LIMIT = 1 << 62
+"""Bounds are computed in int64; a first pass in float64 refuses what would wrap there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +37,8 @@ class LayerRange:
             the input current of one step, any partial sum of it, and the threshold.
     """
 
-    membrane_low: Int64Array
-    membrane_high: Int64Array
+    membrane_low: Array
+    membrane_high: Array
     operand_high: int
 
     @property
@@ -86,7 +89,15 @@ def ranges(network: Network, steps: int | None = None) -> Mapping[str, LayerRang
         if isinstance(layer.node, Neuron):
             counts[layer.name] = (0, layer.node.levels if exact else duration)
             spikes[layer.name] = (-1 if exact else 0, 1)
-        result[layer.name] = _layer_range(layer, counts, spikes, duration, network.window)
+        rough = _layer_range(layer, counts, spikes, duration, network.window, np.float64)
+        if rough.magnitude >= LIMIT:
+            raise DoesNotFitError(
+                f"an accumulator can reach about 2**{rough.magnitude.bit_length()}, the limit of "
+                f"the analysis is 2**{LIMIT.bit_length() - 1}",
+                where=f"layer '{layer.name}'",
+                remedy="quantize to fewer bits",
+            )
+        result[layer.name] = _layer_range(layer, counts, spikes, duration, network.window, np.int64)
     return result
 
 
@@ -96,39 +107,43 @@ def _layer_range(
     spikes: Mapping[str, tuple[int, int]],
     duration: int,
     window: int,
+    dtype: type[np.float64] | type[np.int64],
 ) -> LayerRange:
     node = layer.node
     assert isinstance(node, Neuron | Output) and node.bias is not None
-    bias = node.bias.astype(np.int64) * -(-duration // window)
+    bias = node.bias.astype(dtype) * -(-duration // window)
     low = np.minimum(bias, 0)
     high = np.maximum(bias, 0)
-    current = np.abs(node.bias).max() // window + 1
+    current = np.abs(node.bias.astype(dtype)).max() // window + 1
     for projection in layer.projections:
-        down, up = _interval(projection, *counts[projection.source])
+        down, up = _interval(projection, *counts[projection.source], dtype)
         low, high = low + down, high + up
-        step_down, step_up = _interval(projection, *spikes[projection.source])
+        step_down, step_up = _interval(projection, *spikes[projection.source], dtype)
         current += np.maximum(step_up, -step_down).max()
     if isinstance(node, Neuron):
         resets = counts[layer.name][1]  # the most net spikes that the neuron can have fired
-        low, high = low + node.v0 - node.threshold * resets, high + node.v0
+        theta, v0 = node.threshold.astype(dtype), node.v0.astype(dtype)
+        low, high = low + v0 - theta * resets, high + v0
         current = max(current, node.threshold.max())
     return LayerRange(low, high, int(current))
 
 
-def _interval(projection: Projection, low: int, high: int) -> tuple[Int64Array, Int64Array]:
+def _interval(
+    projection: Projection, low: int, high: int, dtype: type[np.float64] | type[np.int64]
+) -> tuple[Array, Array]:
     """Per-channel bounds of a projection's sum, for sources in [low, high] (0 included)."""
-    down, up = np.array([low], np.int64), np.array([high], np.int64)
+    down, up = np.array([low], dtype), np.array([high], dtype)
     for op in projection.ops:
         if isinstance(op, SumPool2d):
             size = op.kernel[0] * op.kernel[1]
             down, up = down * size, up * size
         elif isinstance(op, Conv2d | Linear):
-            weight = op.weight.astype(np.int64).reshape(op.weight.shape[0], -1)
-            most, least = int(up.max()), int(down.min())
+            weight = op.weight.astype(dtype).reshape(op.weight.shape[0], -1)
+            most, least = up.max(), down.min()
             plus, minus = np.maximum(weight, 0).sum(1), np.minimum(weight, 0).sum(1)
             down, up = plus * least + minus * most, plus * most + minus * least
         elif isinstance(op, Scale):
-            weight = op.weight.astype(np.int64)
+            weight = op.weight.astype(dtype)
             ends = np.stack([weight * down, weight * up])
             down, up = ends.min(0), ends.max(0)
     return down, up

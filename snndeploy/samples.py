@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import zipfile
+import zlib
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -16,6 +18,19 @@ from snndeploy.errors import DataError, FileFormatError
 from snndeploy.numerics import Int64Array
 
 MAX_ARRAY_BYTES = 8 << 30
+UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    ValueError,
+    TypeError,
+    EOFError,
+    MemoryError,
+    RecursionError,
+    RuntimeError,  # an encrypted member; NotImplementedError, an unknown compression
+)
+"""What zipfile and NumPy raise on a damaged or hostile file."""
+
 REMEDY = "write it with numpy.savez(path, x=samples, y=labels)"
 
 
@@ -74,7 +89,7 @@ def load_samples(path: Path) -> Samples:
             y = _array(archive, "y.npy", where) if "y.npy" in members else None
     except OSError as error:
         raise FileFormatError(f"cannot be read: {error.strerror or error}", where=where) from error
-    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
+    except UNREADABLE as error:
         raise FileFormatError(
             f"is not a readable .npz file: {error}", where=where, remedy=REMEDY
         ) from error
@@ -85,9 +100,11 @@ def check_samples(x: NDArray[Any], y: NDArray[Any] | None, where: str = "data") 
     """Inputs and labels that belong together. Raises `DataError` if they do not."""
     if x.ndim < 2 or len(x) == 0:
         raise DataError(f"x has shape {x.shape}, expected (N, ...) with N > 0", where=where)
+    if x.dtype.kind not in "biuf":
+        raise DataError(f"x is {x.dtype}, expected real numbers", where=where)
     if y is None:
         return Samples(x, None)
-    if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer):
+    if y.shape != (len(x),) or y.dtype.kind not in "iu":
         raise DataError(
             f"y is {y.dtype} {y.shape}, expected integers ({len(x)},)",
             where=where,

@@ -15,6 +15,8 @@ from snndeploy.numerics import BoolArray, Int8Array, Int64Array
 from snndeploy.program import Program
 from snndeploy.trace import Trace
 
+MAX_STEPS = 1_000_000
+
 Progress = Callable[[int, int], None]
 """Called with (samples done, samples in all)."""
 
@@ -64,8 +66,8 @@ def simulate(
         InputError: steps below 1, or a controller on a backend that does not stream.
     """
     limit = default_steps(program) if steps is None else steps
-    if limit < 1:
-        raise InputError(f"{limit} steps", where="steps", remedy="ask for at least 1")
+    if not 1 <= limit <= MAX_STEPS:
+        raise InputError(f"{limit} steps", where="steps", remedy=f"ask for 1 to {MAX_STEPS:,}")
     if controller is not None and not backend.streams:
         raise InputError(
             "does not stream, so nothing can stop it early",

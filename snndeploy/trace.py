@@ -57,13 +57,15 @@ class Trace:
         return len(self.logits)
 
     def __getitem__(self, rows: slice) -> Trace:
-        """The trace of some of the samples."""
+        """The trace of some of the samples, as long as the longest of them ran."""
+        stop_steps = self.stop_steps[rows]
+        steps = int(stop_steps.max(initial=0))
         return replace(
             self,
-            logits=self.logits[rows],
-            spikes={k: v[rows] for k, v in self.spikes.items()},
-            events={k: v[rows] for k, v in self.events.items()},
-            stop_steps=self.stop_steps[rows],
+            logits=self.logits[rows, :steps],
+            spikes={k: v[rows, :steps] for k, v in self.spikes.items()},
+            events={k: v[rows, :steps] for k, v in self.events.items()},
+            stop_steps=stop_steps,
             settled=self.settled[rows],
         )
 

@@ -13,7 +13,7 @@ from strategies import grid_inputs, integer_networks
 
 from snndeploy import certify, lower, run
 from snndeploy.errors import CertificateRefusedError
-from snndeploy.nodes import Neuron
+from snndeploy.nodes import Conv2d, Grid, Neuron
 from snndeploy.program import Program
 from snndeploy.verify.certificate import certify as certify_inputs
 from snndeploy_backends.reference.engine import Reference
@@ -86,3 +86,16 @@ def test_a_run_that_left_out_a_layer_is_no_proof():
     trace = run(program, images(3), record=False)
     with pytest.raises(CertificateRefusedError, match="recorded no spikes of act1, act2, pool"):
         certify(program, images(3), trace=trace)
+
+
+def test_bounds_that_would_wrap_in_int64_are_refused():
+    network = small_network()
+    grid = replace(network.input, grid=Grid(1.0, 0, 1 << 40))
+    nodes = [
+        grid if n is network.input
+        else replace(n, weight=n.weight * (1 << 20)) if isinstance(n, Conv2d)
+        else n
+        for n in network.nodes
+    ]  # fmt: skip
+    with pytest.raises(CertificateRefusedError, match="overflow"):
+        certify_inputs(Program(network.rewrite(nodes)), np.zeros((1, 2, 8, 8), int), Reference())

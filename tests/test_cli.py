@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -268,3 +269,60 @@ def test_help_reads_as_in_the_golden_text(snndeploy, monkeypatch):
         golden.parent.mkdir(exist_ok=True)
         golden.write_text(text, encoding="utf-8")
     assert text == golden.read_text(encoding="utf-8")
+
+
+def _damaged_npz(folder, case):
+    path = folder / "x.npz"
+    np.savez(path, x=images(2))
+    if case == "deflate":
+        np.savez_compressed(path, x=images(20))
+        content = bytearray(path.read_bytes())
+        middle = len(content) // 2
+        content[middle : middle + 40] = b"\xff" * 40
+        path.write_bytes(bytes(content))
+    elif case == "strings":
+        np.savez(path, x=np.full((2, 2, 8, 8), "a"))
+    elif case == "times":
+        np.savez(path, x=np.zeros((2, 2, 8, 8), "m8[s]"))
+    elif case == "complex":
+        np.savez(path, x=images(2).astype(complex))
+    else:
+        header = {"shape": b"(True, 2)", "minus": b"-" * 9000 + b"1"}[case]
+        text = b"{'descr': '<f4', 'fortran_order': False, 'shape': " + header + b", }"
+        text += b" " * (-(len(text) + 13) % 64) + b"\n"
+        size = len(text).to_bytes(4, "little")
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x.npy", b"\x93NUMPY\x02\x00" + size + text + bytes(64))
+    return path
+
+
+@pytest.mark.parametrize("case", ["deflate", "strings", "times", "complex", "shape", "minus"])
+def test_a_damaged_npz_file_exits_with_2_and_one_message(snndeploy, files, tmp_path, case):
+    data = _damaged_npz(tmp_path, case)
+    code, out, err = snndeploy("run", files / "small.nir", "--data", data)
+    assert (code, out) == (2, "")
+    assert err.count("error:") == 1
+
+
+CALIBRATE = ("calibrate-exit", "small.nir", "--data", "x.npz", "-o", "p.json")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "rate.nir", "--data", "x.npz", "--steps", "9" * 20),
+        ("compare", "small.nir", "--data", "x.npz", "--plant", f"reference:act1:0:+{'9' * 20}"),
+        (*CALIBRATE, "--temperature", "1e-320"),
+        (*CALIBRATE, "--temperature", "nan"),
+        ("inspect", "m.pt2", "--profile", "loihi1"),
+        ("convert", "m.pt2", "-o", "n.nir", "--calibration", "x.npz"),
+        ("report", "small.nir", "--data", "x.npz", "-o", "no/r.html"),
+    ],
+)  # fmt: skip
+def test_impossible_options_exit_with_2_and_one_message(snndeploy, files, arguments, monkeypatch):
+    monkeypatch.chdir(files)
+    before = sorted(path.name for path in files.iterdir())
+    code, out, err = snndeploy(*arguments)
+    assert (code, out) == (2, "")
+    assert err.count("error:") == 1
+    assert sorted(path.name for path in files.iterdir()) == before

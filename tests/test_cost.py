@@ -7,6 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from models import small_network
+from strategies import grid_inputs
 from test_measure import chain
 
 from snndeploy import units
@@ -239,3 +241,16 @@ def test_loihi_mnist_is_near_its_measurement():
     assert found.dynamic_pj.nominal / 1e6 == pytest.approx(2.5, rel=0.5)
     # The latency comes out short: what feeds the chip's input is outside the model.
     assert 170 / 3 < found.latency_us.nominal < 170
+
+
+def test_a_slice_of_a_trace_is_priced_like_a_run_of_its_own():
+    network = small_network()
+    program = place(network, hardware("loihi1"))
+    inputs = grid_inputs(network, 12, 5)
+    trace = simulate(Reference(), program, inputs)
+    short = int(trace.stop_steps.argmin())
+    assert trace.stop_steps[short] < trace.steps
+    alone = simulate(Reference(), program, inputs[short : short + 1])
+    cut = trace[short : short + 1]
+    assert estimate(program, cut).latency_us == estimate(program, alone).latency_us
+    assert estimate(program, cut).energy_pj == estimate(program, alone).energy_pj

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import pytest
 import yaml
@@ -101,6 +102,7 @@ BAD = {
 def test_a_bad_profile_is_refused(tmp_path, change, message):
     profile = copy.deepcopy(GOOD)
     change(profile)
+    profile = json.loads(json.dumps(profile))  # no object twice, so no YAML aliases
     with pytest.raises(ProfileError, match=message):
         read_profile(written(tmp_path, profile))
 
@@ -134,3 +136,21 @@ def test_what_a_chip_lacks_costs_compartments_and_axons():
         1,
         (),
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [x, x]\nb: &b [*a, *a, *a]\nname: [*b, *b]\n",
+        "[" * 5000,
+        "a: 2020-99-99\n",
+        "a: " + "9" * 5000 + "\n",
+    ],
+    ids=["aliases", "depth", "date", "digits"],
+)
+def test_yaml_that_would_hang_or_crash_is_refused(text, tmp_path):
+    path = tmp_path / "bomb.yaml"
+    path.write_text(text)
+    with pytest.raises(ProfileError) as caught:
+        read_profile(path)
+    assert len(str(caught.value)) < 20_000

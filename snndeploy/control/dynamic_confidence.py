@@ -24,6 +24,7 @@ from snndeploy.numerics import BoolArray, FloatArray, Int64Array
 from snndeploy.trace import Trace
 
 MAX_CANDIDATES = 2_000
+MIN_TEMPERATURE = 1e-6
 
 
 class ExitPolicy(BaseModel):
@@ -41,7 +42,7 @@ class ExitPolicy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     threshold: float = Field(ge=0, le=1)
-    temperature: float = Field(gt=0, allow_inf_nan=False)
+    temperature: float = Field(ge=MIN_TEMPERATURE, allow_inf_nan=False)
     network_hash: str
     held_out_samples: int = Field(ge=1)
     held_out_hash: str

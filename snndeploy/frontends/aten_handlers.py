@@ -31,6 +31,8 @@ from snndeploy.nodes import (
     Pair,
 )
 
+MAX_LEVELS = 1 << 16
+
 REMEDIES = {
     "relu": "use snndeploy.training.QCFS",
     "relu_": "use snndeploy.training.QCFS",
@@ -66,12 +68,18 @@ class Builder:
         """Add the node that `fx` becomes, `make(name)`, behind its sources."""
         name = self._name(fx)
         self.nodes.append(make(name))
-        self.edges.extend((self.names[source], name) for source in sources)
+        self.edges.extend((self.source(source), name) for source in sources)
         self.names[fx] = name
 
     def alias(self, fx: torch.fx.Node, source: torch.fx.Node) -> None:
         """`fx` changes nothing: let it stand for its source."""
-        self.names[fx] = self.names[source]
+        self.names[fx] = self.source(source)
+
+    def source(self, fx: Any) -> str:
+        """The name of the node that computes an operand."""
+        if fx not in self.names:
+            raise Unsupported("an operand is not computed from the model's input")
+        return self.names[fx]
 
     def tensor(self, argument: Any) -> np.ndarray[Any, np.dtype[np.float64]] | None:
         """A parameter or buffer as float64, or None where the argument is None."""
@@ -223,11 +231,29 @@ def _mean(b: Builder, fx: torch.fx.Node, x: Any, dims: Any, keepdim: bool = Fals
 
 
 def _add(b: Builder, fx: torch.fx.Node, x: Any, y: Any, alpha: float = 1) -> None:
-    if not isinstance(y, torch.fx.Node) or y not in b.names or alpha != 1:
+    if not isinstance(y, torch.fx.Node) or alpha != 1:
         raise Unsupported("only the plain sum of two branches is supported")
-    if b.names[x] == b.names[y]:
+    if b.source(x) == b.source(y):
         raise Unsupported("adds a value to itself: scale the weights instead")
     b.add(fx, Add, x, y)
+
+
+def _add_in_place(b: Builder, fx: torch.fx.Node, x: Any, y: Any, alpha: float = 1) -> None:
+    """`x += y`: a plain sum, unless the old value of x is seen again, under whatever name."""
+    order = {node: index for index, node in enumerate(fx.graph.nodes)}
+    base = x
+    while str(base.target) in _VIEWS:
+        base = base.args[0]
+    seen, pending = {base}, [base]
+    while pending:
+        node = pending.pop()
+        for user in node.users:
+            if user is not fx and order[user] > order[fx]:
+                raise Unsupported("its left side is used again after `+=`: write `x = x + y`")
+            if str(user.target) in _VIEWS and user not in seen:
+                seen.add(user)
+                pending.append(user)
+    _add(b, fx, x, y, alpha)
 
 
 def _flatten(b: Builder, fx: torch.fx.Node, x: Any, *_: Any, **__: Any) -> None:
@@ -245,20 +271,39 @@ def _qcfs(b: Builder, fx: torch.fx.Node, x: Any, ceiling: Any, levels: int) -> N
     assert value is not None
     if value.size != 1 or not np.isfinite(value).all() or float(value.item()) <= 0:
         raise Unsupported(f"its ceiling is {value.tolist()}, expected one number above 0")
+    if not 1 <= levels <= MAX_LEVELS:
+        raise Unsupported(f"it has {levels} levels, expected 1 to {MAX_LEVELS}")
     b.add(fx, lambda name: Activation(name, float(value.item()), levels), x)
 
 
 def _quantize_input(b: Builder, fx: torch.fx.Node, x: Any, s: float, low: int, high: int) -> None:
+    if not (0 < s < float("inf") and low < high and max(-low, high) <= 1 << 32):
+        raise Unsupported(f"scale {s}, low {low}, high {high} is not a grid")
+    if x.op != "placeholder":
+        raise Unsupported("must stand directly on the model's input")
+    if any(user.target != fx.target or user.args[1:] != fx.args[1:] for user in x.users):
+        raise Unsupported("every use of the input must pass through one and the same grid")
+    name = b.source(x)
     for index, node in enumerate(b.nodes):
-        if isinstance(node, Input) and node.name == b.names[x]:
+        if isinstance(node, Input) and node.name == name:
             b.nodes[index] = Input(node.name, node.shape, Grid(s, low, high))
-            return b.alias(fx, x)
-    raise Unsupported("must stand directly on the model's input")
+    b.alias(fx, x)
 
 
 def _identity(b: Builder, fx: torch.fx.Node, x: Any, *_: Any, **__: Any) -> None:
     b.alias(fx, x)
 
+
+_VIEWS = {
+    "aten.flatten.using_ints",
+    "aten.view.default",
+    "aten.reshape.default",
+    "aten.squeeze.dims",
+    "aten.contiguous.default",
+    "aten.alias.default",
+    "aten.dropout.default",
+}
+"""Operators whose result may share its memory with their first operand."""
 
 HANDLERS: dict[str, Callable[..., None]] = {
     "aten.conv2d.default": _conv2d,
@@ -270,7 +315,7 @@ HANDLERS: dict[str, Callable[..., None]] = {
     "aten.adaptive_avg_pool2d.default": _adaptive_avg_pool,
     "aten.mean.dim": _mean,
     "aten.add.Tensor": _add,
-    "aten.add_.Tensor": _add,
+    "aten.add_.Tensor": _add_in_place,
     "aten.flatten.using_ints": _flatten,
     "aten.view.default": _flatten,
     "aten.reshape.default": _flatten,

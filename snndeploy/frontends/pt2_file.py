@@ -106,7 +106,7 @@ def _checked(member: str, content: bytes, where: str) -> bytes:
     elif member == _SAMPLES:
         try:
             torch.load(io.BytesIO(content), weights_only=True)
-        except Exception as error:  # noqa: BLE001  (whatever it is, the file must not go on)
+        except Exception as error:
             raise FileFormatError(
                 f"{member} holds more than tensors", where=where, remedy="refused as unsafe"
             ) from error

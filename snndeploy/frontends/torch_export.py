@@ -96,6 +96,9 @@ def _convert(builder: Builder, fx: torch.fx.Node, user_inputs: set[str]) -> None
         if handler is None:
             kind = _operator(fx)
             raise Unsupported(REMEDIES.get(kind, "no spiking form is known"))
-        handler(builder, fx, *fx.args, **fx.kwargs)
+        try:
+            handler(builder, fx, *fx.args, **fx.kwargs)
+        except TypeError as error:
+            raise Unsupported(f"arguments that are not read: {error}") from error
     else:
         raise Unsupported("only functional graphs are read")

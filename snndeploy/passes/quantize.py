@@ -31,6 +31,7 @@ from snndeploy.nodes import (
     Add,
     AvgPool2d,
     Conv2d,
+    Flatten,
     Linear,
     MaxPool2d,
     Neuron,
@@ -60,7 +61,7 @@ class Quantize(Pass):
     name: ClassVar[str] = "quantize"
 
     def rewrite(self, network: Network) -> Network:
-        """An integer network with the same nodes, and a `Scale` on each identity branch."""
+        """An integer network of the same layers, with a `Scale` on each identity branch."""
         levels = [n.levels for n in network.nodes if isinstance(n, Activation)]
         if not levels:
             raise UnsupportedModelError(
@@ -77,64 +78,40 @@ class Quantize(Pass):
             )
         window = max(levels)
         worth = {network.input.name: grid.scale / window}
-        new: dict[str, Node] = {}
-        scales: dict[tuple[str, str], Scale] = {}
-        for layer in layers(network):
+        view = layers(network)
+        built = _Builder(network.input, {layer.name for layer in view})
+        for layer in view[1:]:
             node = layer.node
             if isinstance(node, MaxPool2d):
-                worth[layer.name] = worth[layer.projections[0].source]
-            elif isinstance(node, Activation | Output):
-                if isinstance(node, Activation):
-                    worth[layer.name] = node.ceiling / node.levels
-                self._layer(layer, worth, new, scales, network)
-        nodes = [new.get(n.name, _integer_form(n)) for n in network.nodes]
-        edges: list[tuple[str, str]] = []
-        for edge in network.edges:
-            scale = scales.get(edge)
-            edges += [edge] if scale is None else [(edge[0], scale.name), (scale.name, edge[1])]
-        return network.rewrite([*nodes, *scales.values()], edges, mode=self.mode, window=window)
+                source = layer.projections[0].source
+                worth[layer.name] = worth[source]
+                built.add_layer(node, [(source, ())])
+                continue
+            if isinstance(node, Activation):
+                worth[layer.name] = node.ceiling / node.levels
+            built.add_layer(*self._layer(layer, worth, _constant(network, layer.name)))
+        return network.rewrite(built.nodes, built.edges, mode=self.mode, window=window)
 
     def _layer(
-        self,
-        layer: Layer,
-        worth: dict[str, float],
-        new: dict[str, Node],
-        scales: dict[tuple[str, str], Scale],
-        network: Network,
-    ) -> None:
-        """Quantize what leads into one layer; put the integer nodes into `new` and `scales`."""
+        self, layer: Layer, worth: dict[str, float], bias: FloatArray
+    ) -> tuple[Node, list[tuple[str, tuple[Node, ...]]]]:
+        """The integer form of one layer's node, and of each projection into it."""
         units = [_source_worth(p, worth) for p in layer.projections]
         reach = np.max(
             [_largest(p, layer) * u for p, u in zip(layer.projections, units, strict=True)], axis=0
         )
         theta, unit = self._unit(layer, reach, worth)
-        for projection, source_worth in zip(layer.projections, units, strict=True):
-            factor = source_worth / unit
-            op = projection.weighted
-            if op is None:
-                edge = _entry(network, projection, layer)
-                weight = round_to_integer(factor)
-                scales[edge] = Scale(f"{edge[1]}_from_{edge[0]}", weight)
-            else:
-                shaped = factor.reshape(-1, *(1,) * (op.weight.ndim - 1))
-                integer = replace(op, weight=round_to_integer(op.weight * shaped))
-                if isinstance(integer, Conv2d | Linear):
-                    integer = replace(integer, bias=None)
-                if op.name in new:
-                    raise UnsupportedModelError(
-                        "reaches two layers of neurons, or one on two ways",
-                        where=f"{type(op).__name__} '{op.name}'",
-                        remedy="give each its own copy of the weights",
-                    )
-                new[op.name] = integer
-        bias = round_to_integer(_bias(layer) / unit)
+        projections = [
+            (p.source, _integer_ops(p, u / unit, layer.name))
+            for p, u in zip(layer.projections, units, strict=True)
+        ]
+        total = round_to_integer(bias / unit)
         node = layer.node
         if isinstance(node, Activation):
-            new[node.name] = Neuron(
-                node.name, theta, initial_membrane(theta), bias, node.levels, worth[node.name]
-            )
-        else:
-            new[node.name] = Output(node.name, bias, float(unit[0]))
+            v0 = initial_membrane(theta)
+            scale = worth[node.name]
+            return Neuron(node.name, theta, v0, total, node.levels, scale), projections
+        return Output(node.name, total, float(unit[0])), projections
 
     def _unit(
         self, layer: Layer, reach: FloatArray, worth: dict[str, float]
@@ -159,10 +136,57 @@ class Quantize(Pass):
         return theta, out / theta
 
 
-def _integer_form(node: Node) -> Node:
-    if isinstance(node, AvgPool2d):
-        return SumPool2d(node.name, node.kernel, node.stride, node.padding)
-    return node
+class _Builder:
+    """The integer network under construction: each projection a chain of nodes of its own.
+
+    Branches that share nodes in the float network each get copies, since their grids differ.
+    """
+
+    def __init__(self, first: Node, reserved: set[str]) -> None:
+        self.nodes: list[Node] = [first]
+        self.edges: list[tuple[str, str]] = []
+        self.taken = set(reserved)
+
+    def add_layer(self, node: Node, projections: list[tuple[str, tuple[Node, ...]]]) -> None:
+        """Append the projections' chains, their sum if there are several, and the layer."""
+        ends: list[str] = []
+        for source, ops in projections:
+            last = source
+            for op in ops:
+                last = self._append(replace(op, name=self._fresh(op.name)), [last])
+            ends.append(last)
+        if len(ends) > 1:
+            ends = [self._append(Add(self._fresh(f"{node.name}_sum")), ends)]
+        self._append(node, ends)
+
+    def _append(self, node: Node, sources: list[str]) -> str:
+        self.nodes.append(node)
+        self.edges.extend((source, node.name) for source in sources)
+        return node.name
+
+    def _fresh(self, name: str) -> str:
+        candidate, number = name, 1
+        while candidate in self.taken:
+            number += 1
+            candidate = f"{name}_{number}"
+        self.taken.add(candidate)
+        return candidate
+
+
+def _integer_ops(projection: Projection, factor: FloatArray, layer: str) -> tuple[Node, ...]:
+    """A projection's nodes with integer weights `W * factor` (per channel); identity is W = 1."""
+    ops: list[Node] = []
+    for op in projection.ops:
+        if isinstance(op, AvgPool2d):
+            ops.append(SumPool2d(op.name, op.kernel, op.stride, op.padding))
+        elif isinstance(op, Conv2d | Linear):
+            shaped = factor.reshape(-1, *(1,) * (op.weight.ndim - 1))
+            ops.append(replace(op, weight=round_to_integer(op.weight * shaped), bias=None))
+        else:
+            ops.append(op)
+    if projection.weighted is None:
+        ops.append(Scale(f"{layer}_from_{projection.source}", round_to_integer(factor)))
+    return tuple(ops)
 
 
 def _source_worth(projection: Projection, worth: dict[str, float]) -> float:
@@ -190,34 +214,31 @@ def _largest(projection: Projection, layer: Layer) -> FloatArray:
     return largest
 
 
-def _bias(layer: Layer) -> FloatArray:
-    """The layer's total bias in the model's units, (C,)."""
-    total = np.zeros(layer.shape[0])
-    for projection in layer.projections:
-        op = projection.weighted
-        if isinstance(op, Conv2d | Linear) and op.bias is not None:
-            behind = projection.ops[projection.ops.index(op) + 1 :]
-            if any(isinstance(o, AvgPool2d) and o.padding != (0, 0) for o in behind):
-                raise UnsupportedModelError(
-                    "a bias in front of a padded average pool is not the same everywhere",
-                    where=f"layer '{layer.name}'",
-                    remedy="pool without padding",
-                )
-            total += op.bias
+def _constant(network: Network, name: str) -> FloatArray:
+    """What biases alone add to a node's value, in the model's units, one number a channel.
+
+    Follows the graph itself: a bias in front of a sum that is used twice counts twice.
+    """
+    channels = network.shapes[name][0]
+    total = np.zeros(channels)
+    for source in network.sources[name]:
+        node = network.by_name[source]
+        if isinstance(node, Add | AvgPool2d | Flatten):
+            value = _constant(network, source)
+            if value.any() and not isinstance(node, Add):
+                _check_constant(node)
+        elif isinstance(node, Conv2d | Linear) and node.bias is not None:
+            value = node.bias
+        else:
+            continue
+        total = total + (np.repeat(value, channels // len(value)))
     return total
 
 
-def _entry(network: Network, projection: Projection, layer: Layer) -> tuple[str, str]:
-    """The last edge of a branch without weights: where its integer weight goes."""
-    last = projection.ops[-1].name if projection.ops else projection.source
-    targets = [t for t in network.targets[last] if layer.name in _reached(network, t)]
-    return last, targets[0]
-
-
-def _reached(network: Network, name: str) -> set[str]:
-    """The node itself, and what additions behind it lead to."""
-    found = {name}
-    if isinstance(network.by_name[name], Add):
-        for target in network.targets[name]:
-            found |= _reached(network, target)
-    return found
+def _check_constant(node: Node) -> None:
+    if isinstance(node, AvgPool2d) and node.padding != (0, 0):
+        raise UnsupportedModelError(
+            "a bias in front of a padded average pool is not the same everywhere",
+            where=f"AvgPool2d '{node.name}'",
+            remedy="pool without padding",
+        )

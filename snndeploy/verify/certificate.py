@@ -149,16 +149,16 @@ def _check_premises(program: Program, state_bits: int) -> int:
             remedy="convert with mode exact",
         )
     worst = 0
-    for name, bound in ranges(network).items():
-        try:
+    try:
+        for name, bound in ranges(network).items():
             check_word(*bound.extent, state_bits, f"layer '{name}'")
-        except DoesNotFitError as error:
-            raise CertificateRefusedError(
-                f"an accumulator can overflow: {error.problem}",
-                where=error.where,
-                remedy="convert with fewer weight bits, or choose a target with a wider state",
-            ) from error
-        worst = max(worst, bound.magnitude)
+            worst = max(worst, bound.magnitude)
+    except DoesNotFitError as error:
+        raise CertificateRefusedError(
+            f"an accumulator can overflow: {error.problem}",
+            where=error.where,
+            remedy="convert with fewer weight bits, or choose a target with a wider state",
+        ) from error
     return state_bits - 1 - worst.bit_length()
 
 

@@ -65,7 +65,10 @@ class Planted:
             raise InputError(
                 f"{text!r} is not BACKEND:LAYER:CHANNEL:DELTA", where="planted threshold"
             )
-        return Planted(match[1], match[2], int(match[3]), int(match[4]))
+        channel, delta = int(match[3]), int(match[4])
+        if max(channel, abs(delta)) > 1 << 31:
+            raise InputError(f"{text!r} is beyond 2**31", where="planted threshold")
+        return Planted(match[1], match[2], channel, delta)
 
     def apply(self, program: Program) -> Program:
         """The program with the one threshold changed."""
