@@ -20,7 +20,8 @@ def fan_out(projection: Projection, source_shape: Shape) -> Int64Array:
     """How many synapses each neuron of the source drives through a projection, (*source_shape).
 
     Counts true connections: borders, strides and groups included. A chain of a sum pool and a
-    weighted node counts as the one set of synapses into which it would be merged on a chip.
+    weighted node counts as the one set of synapses into which it would be merged on a chip; where
+    the pool's windows overlap, a neuron counts once for each path.
     """
     shape = source_shape
     for op in projection.ops:

@@ -27,7 +27,7 @@ def exact_dtype(network: Network, steps: int) -> torch.dtype:
 
 def exact_float(magnitude: int, layer: str) -> torch.dtype:
     """The same for one layer, given the largest magnitude of its accumulators."""
-    if magnitude < 1 << 24 and torch.get_float32_matmul_precision() == "highest":
+    if magnitude < 1 << 24 and _float32_is_whole():
         return torch.float32
     if magnitude < 1 << 53:
         return torch.float64
@@ -36,6 +36,14 @@ def exact_float(magnitude: int, layer: str) -> torch.dtype:
         where=f"layer '{layer}'",
         remedy="quantize to fewer bits",
     )
+
+
+def _float32_is_whole() -> bool:
+    """Whether PyTorch may not shorten the operands of float32 products."""
+    try:
+        return torch.get_float32_matmul_precision() == "highest"
+    except RuntimeError:  # precisions were set one by one, which this call does not cover
+        return False
 
 
 @contextmanager
