@@ -73,11 +73,11 @@ def int8_conv(op: Conv2d, zero: int) -> Map:
     """Bytes (rows, H, W, C) to float32 sums, by oneDNN; padding holds no spikes.
 
     oneDNN (3.12) gives wrong sums for bytes with a zero point where a place of the output sees
-    padding only, so padding as wide as the kernel is written out.
+    padding only, so padding as wide as the kernel is written out, and any beside a dilated one.
     """
     ops, out = torch.ops.onednn, len(op.weight)
     scale, no_zeros = torch.ones(out), torch.zeros(out, dtype=torch.int32)
-    reach = [d * (k - 1) for d, k in zip(op.dilation, op.weight.shape[2:], strict=True)]
+    reach = [k - 1 if d == 1 else 0 for d, k in zip(op.dilation, op.weight.shape[2:], strict=True)]
     wide = zero > 0 and any(p > r for p, r in zip(op.padding, reach, strict=True))
     padding = [0, 0] if wide else list(op.padding)
     where = (list(op.stride), padding, list(op.dilation), op.groups)
