@@ -64,8 +64,10 @@ def report(
         accuracies: further accuracies, such as the float ANN's, best known first.
         certificate: of exactness.
         backends: of a comparison, the reference first.
-        policy, exit_trace: the policy, and the run of the same samples under it.
-        estimate, exit_estimate: cost of the settled run, and of the one with early exit.
+        policy: of early exit.
+        exit_trace: the run of the same samples under it.
+        estimate: cost of the settled run.
+        exit_estimate: cost of the one with early exit.
         baselines: what it is held against.
         title: of the page; default is the network's name.
     """
