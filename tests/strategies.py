@@ -28,7 +28,7 @@ def integer_networks(draw, max_layers: int = 4, mode: str | None = None) -> Netw
     max-pools on counts (overlapping, padded), sum pools and a dense readout."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     mode = mode or draw(st.sampled_from(["exact", "rate"]))
-    levels = draw(st.sampled_from([1, 3, 7]))
+    levels = draw(st.sampled_from([1, 3, 7, 15, 31]))
     channels = draw(st.integers(1, 3))
     size = draw(st.integers(3, 7))
     low, high = draw(st.sampled_from([(0, 1), (0, 16), (-8, 7)]))
