@@ -32,6 +32,9 @@ from snndeploy.verify.comparison import BackendResult, Planted
 if TYPE_CHECKING:
     import torch
 
+CHUNK = 32
+"""Samples that the integer ANN is evaluated on together; bounds its memory."""
+
 SUFFIXES = {
     ".pt2": "a PyTorch export (torch.export.save)",
     ".nir": "a spiking network that snndeploy wrote",
@@ -288,7 +291,15 @@ def integer_ann(network: Network, x: ArrayLike) -> IntegerAnnResult:
         network: from `convert` or a `.nir` file.
         x: (N, *shape), floats in the model's units or integers on the input grid.
     """
-    return evaluate_integer_ann(network, grid_inputs(network, x))
+    inputs = grid_inputs(network, x)
+    parts = [
+        evaluate_integer_ann(network, inputs[first : first + CHUNK])
+        for first in range(0, len(inputs), CHUNK)
+    ]
+    counts = {
+        name: np.concatenate([part.counts[name] for part in parts]) for name in parts[0].counts
+    }
+    return IntegerAnnResult(counts, np.concatenate([part.logits for part in parts]))
 
 
 def estimate(program: Program, trace: Trace, full: Trace | None = None) -> Estimate:

@@ -36,7 +36,7 @@ from snndeploy.simulate import Progress, simulate
 from snndeploy.trace import Trace
 
 DEFAULT_STATE_BITS = 32
-CHUNK = 64
+CHUNK = 32
 
 
 @dataclass(frozen=True)
