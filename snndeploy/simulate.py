@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from snndeploy.backend import Backend, Folded, Folding, Step
 from snndeploy.errors import InputError
 from snndeploy.numerics import BoolArray, Int8Array, Int64Array
 from snndeploy.program import Program
-from snndeploy.trace import Trace
+from snndeploy.trace import Trace, padded
 
 MAX_STEPS = 1_000_000
 
@@ -204,18 +204,10 @@ def _joined(name: str, parts: list[_Part], seconds: float) -> Trace:
 
     return Trace(
         backend=name,
-        logits=np.concatenate([_padded(p.logits, steps, "edge") for p in parts]),
-        spikes={k: np.concatenate([_padded(p.spikes[k], steps) for p in parts]) for k in recorded},
-        events={k: np.concatenate([_padded(p.events[k], steps) for p in parts]) for k in layers},
+        logits=np.concatenate([padded(p.logits, steps, "edge") for p in parts]),
+        spikes={k: np.concatenate([padded(p.spikes[k], steps) for p in parts]) for k in recorded},
+        events={k: np.concatenate([padded(p.events[k], steps) for p in parts]) for k in layers},
         stop_steps=np.concatenate([p.stop_steps for p in parts]),
         settled=np.concatenate([p.settled for p in parts]),
         seconds=seconds,
     )
-
-
-def _padded(array: Any, steps: int, mode: Literal["constant", "edge"] = "constant") -> Any:
-    """(N, T, ...) with T raised to `steps`: by silence, or by repeating the last step."""
-    extra = steps - array.shape[1]
-    if not extra:
-        return array
-    return np.pad(array, ((0, 0), (0, extra), *((0, 0),) * (array.ndim - 2)), mode=mode)

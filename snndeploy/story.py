@@ -50,12 +50,6 @@ class Story:
     exit_estimate: Estimate | None
     baselines: tuple[Estimate, ...]
 
-    @property
-    def spike_ratio(self) -> float:
-        """Spikes with early exit over spikes without."""
-        stopped = self.trace if self.exit_trace is None else self.exit_trace
-        return stopped.total_events / max(self.trace.total_events, 1)
-
     def summary(self) -> dict[str, Any]:
         """The figures, for JSON."""
         labels = self.samples.y
@@ -72,7 +66,7 @@ class Story:
                 "mean_steps": float(stop.mean()),
                 "max_steps": int(stop.max()),
                 "accuracy": None if labels is None else self.exit_trace.accuracy(labels),
-                "spike_ratio": self.spike_ratio,
+                "spike_ratio": self.exit_trace.spike_ratio(self.trace),
             }
         if self.estimate is not None:
             found["energy"] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -90,6 +91,10 @@ class Trace:
         """Spikes of either sign of all layers, steps and samples."""
         return int(sum(e.sum() for e in self.events.values()))
 
+    def spike_ratio(self, full: Trace) -> float:
+        """Spikes of this run over those of `full`, the same samples without early exit."""
+        return self.total_events / max(full.total_events, 1)
+
     def accuracy(self, labels: Int64Array) -> float:
         """The share of samples whose final prediction is right."""
         return float((self.predictions == labels).mean())
@@ -112,12 +117,14 @@ class Trace:
         best: tuple[int, int] | None = None
         found: Divergence | None = None
         for order, name in enumerate(self.spikes):
-            a, b = _padded(self.spikes[name], steps), _padded(other.spikes[name], steps)
+            a, b = padded(self.spikes[name], steps), padded(other.spikes[name], steps)
             hit = _first(name, a, b)
             if hit is not None and (best is None or (hit.step, order) < best):
                 best, found = (hit.step, order), hit
         if found is None:
-            found = _first("readout", _held(self.logits, steps), _held(other.logits, steps))
+            found = _first(
+                "readout", padded(self.logits, steps, "edge"), padded(other.logits, steps, "edge")
+            )
         return found
 
     def _check_comparable(self, other: Trace) -> None:
@@ -155,10 +162,9 @@ def _first(name: str, a: Int64Array | Int8Array, b: Int64Array | Int8Array) -> D
     return Divergence(name, step + 1, sample, tuple(neuron), int(a[at]), int(b[at]))
 
 
-def _padded(spikes: Int8Array, steps: int) -> Int8Array:
-    extra = steps - spikes.shape[1]
-    return np.pad(spikes, ((0, 0), (0, extra), *((0, 0),) * (spikes.ndim - 2)))
-
-
-def _held(logits: Int64Array, steps: int) -> Int64Array:
-    return np.pad(logits, ((0, 0), (0, steps - logits.shape[1]), (0, 0)), mode="edge")
+def padded(array: Any, steps: int, mode: Literal["constant", "edge"] = "constant") -> Any:
+    """(N, T, ...) as (N, steps, ...): silent after T, or its last step held (`edge`)."""
+    extra = steps - array.shape[1]
+    if not extra:
+        return array
+    return np.pad(array, ((0, 0), (0, extra), *((0, 0),) * (array.ndim - 2)), mode=mode)

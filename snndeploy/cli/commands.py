@@ -6,7 +6,7 @@ import sys
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,8 +18,6 @@ from snndeploy.cli.options import DataFile, Json, Limit, NetworkFile, PolicyFile
 from snndeploy.control import load_policy
 from snndeploy.errors import BackendMissingError, InputError, SnnDeployError
 from snndeploy.files import save_json
-from snndeploy.hardware import hardware
-from snndeploy.network import Network
 from snndeploy.nirfile import save
 from snndeploy.program import Program
 from snndeploy.samples import Samples, load_samples
@@ -118,7 +116,7 @@ def inspect(
             )
         views.show_model(network, json)
         return
-    views.show_network(_program(network, profile), json)
+    views.show_network(deploy.lower(network, profile), json)
 
 
 @app.command()
@@ -340,14 +338,5 @@ def _available() -> list[str]:
 def _loaded(
     path: Path, data: Path, limit: int | None, profile: str | None = None
 ) -> tuple[Program, Samples]:
-    program = _program(deploy.load(path), profile)
+    program = deploy.lower(deploy.load(path), profile)
     return program, load_samples(data).first(limit)
-
-
-def _program(network: Network, profile: str | None) -> Program:
-    chip: Any = None if profile is None else hardware(profile)
-    return deploy.lower(network, chip)
-
-
-if __name__ == "__main__":
-    main()

@@ -10,7 +10,6 @@ import torch
 from snndeploy import deploy
 from snndeploy.cli import console
 from snndeploy.files import make_folder, save_json
-from snndeploy.hardware import hardware
 from snndeploy.nirfile import load as load_nir
 from snndeploy.nirfile import save
 from snndeploy.report import report_of
@@ -41,7 +40,7 @@ def run_demo(folder: Path, quiet: bool = False) -> dict[str, Any]:
     example = torch.from_numpy(test.x[:2])
     save(deploy.convert(deploy.from_torch(model, example, "digits")), folder / "model.nir")
     network = load_nir(folder / "model.nir")
-    program = deploy.lower(network, hardware(PROFILE))
+    program = deploy.lower(network, PROFILE)
     qann = deploy.integer_ann(network, test.x).logits.argmax(axis=1)
     qann_accuracy = float((qann == labels).mean())
     tell(f"converted  8-bit weights, integer thresholds: {qann_accuracy:.2%} as an integer ANN")

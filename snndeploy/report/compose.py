@@ -142,6 +142,6 @@ def _exit(
         accuracy=None if labels is None else stopped.accuracy(labels),
         settled_accuracy=None if labels is None else trace.accuracy(labels),
         mean_steps=float(np.mean(stopped.stop_steps)),
-        spike_ratio=stopped.total_events / max(trace.total_events, 1),
+        spike_ratio=stopped.spike_ratio(trace),
         samples=len(stopped),
     )
