@@ -25,10 +25,12 @@ class Step:
     Attributes:
         logits: int64 (n, classes), the readout's membrane after the step.
         spikes: int8 (n, *shape) per spiking layer, in topological order.
+        events: int64 (n,) per spiking layer, spikes of either sign, if the backend counts them.
     """
 
     logits: Int64Array
     spikes: Mapping[str, Int8Array]
+    events: Mapping[str, Int64Array] | None = None
 
 
 class Session(Protocol):
@@ -122,6 +124,34 @@ class Folding(Protocol):
 
         Returns:
             Parts that cover the samples in order.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the neurons of one layer received and held, as the backend itself has it.
+
+    Attributes:
+        currents: int64 (n, T, *shape), the input current of each step, bias included.
+        membranes: int64 (n, T + 1, *shape), at the start and after each step, its reset done.
+        spikes: int8 (n, T, *shape).
+    """
+
+    currents: Int64Array
+    membranes: Int64Array
+    spikes: Int8Array
+
+
+@runtime_checkable
+class Probing(Protocol):
+    """A backend whose membranes can be looked at."""
+
+    def probe(self, program: Program, inputs: Int64Array, steps: int, layer: str) -> Probe:
+        """Simulate grid integers (N, *input shape) for `steps` steps, watching one layer.
+
+        Args:
+            layer: of neurons; not a max-pool or the readout.
         """
         ...
 

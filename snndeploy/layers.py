@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 from snndeploy.errors import UnsupportedModelError
 from snndeploy.network import Network
 from snndeploy.nodes import (
@@ -19,6 +21,7 @@ from snndeploy.nodes import (
     Add,
     AvgPool2d,
     BatchNorm,
+    Concat,
     Conv2d,
     Flatten,
     Input,
@@ -31,6 +34,7 @@ from snndeploy.nodes import (
     Shape,
     SumPool2d,
 )
+from snndeploy.numerics import FloatArray
 
 Kind: TypeAlias = Literal["input", "neurons", "max_pool", "readout"]
 
@@ -116,9 +120,11 @@ def _paths(network: Network, node: Node) -> list[Projection]:
             paths += [replace(p, ops=(*p.ops, above)) for p in _paths(network, above)]
         elif isinstance(above, Add):
             paths += _paths(network, above)
-        elif isinstance(above, BatchNorm):
+        elif isinstance(above, BatchNorm | Concat):
             raise UnsupportedModelError(
-                "has not been folded", where=f"BatchNorm '{above.name}'", remedy="fold it first"
+                "is still there, between two layers",
+                where=f"{type(above).__name__} '{above.name}'",
+                remedy="apply SplitConcat and FoldBatchNorm first",
             )
         else:
             paths.append(Projection(source, ()))
@@ -141,3 +147,51 @@ def _check_pool(node: Node, paths: list[Projection], found: dict[str, Layer]) ->
             where=f"MaxPool2d '{node.name}'",
             remedy="put it directly behind a quantized activation",
         )
+
+
+def constant(network: Network, name: str) -> FloatArray:
+    """What biases alone add to the value of a node of a float network, one number a channel.
+
+    Follows the graph itself: a bias in front of a sum that is used twice counts twice.
+    """
+    channels = network.shapes[name][0]
+    total: FloatArray = np.zeros(channels)
+    for source in network.sources[name]:
+        node = network.by_name[source]
+        if isinstance(node, Add | AvgPool2d | Flatten):
+            value = constant(network, source)
+            if value.any() and not isinstance(node, Add):
+                _check_constant(node)
+        elif isinstance(node, Conv2d | Linear) and node.bias is not None:
+            value = node.bias
+        else:
+            continue
+        total = total + (np.repeat(value, channels // len(value)))
+    return total
+
+
+def _check_constant(node: Node) -> None:
+    if isinstance(node, AvgPool2d) and node.padding != (0, 0):
+        raise UnsupportedModelError(
+            "a bias in front of a padded average pool is not the same everywhere",
+            where=f"AvgPool2d '{node.name}'",
+            remedy="pool without padding",
+        )
+
+
+def count_worths(network: Network) -> dict[str, float]:
+    """What one count of each layer of an integer network is worth in the model's units."""
+    grid = network.input.grid
+    assert grid is not None
+    worths = {network.input.name: grid.scale / (1 if network.input.per_step else network.window)}
+    for layer in layers(network):
+        if isinstance(layer.node, Neuron):
+            worths[layer.name] = layer.node.scale
+        elif layer.kind == "max_pool":
+            worths[layer.name] = worths[layer.projections[0].source]
+    return worths
+
+
+def pooled(projection: Projection) -> int:
+    """How many values the sum pools of a projection add up to one."""
+    return prod(prod(op.kernel) for op in projection.ops if isinstance(op, SumPool2d))

@@ -1,9 +1,9 @@
 """`Network`: a frozen graph of typed nodes, before and after quantization to integers.
 
 A *float* network comes from a frontend: `Conv2d`, `Linear`, `BatchNorm`, `AvgPool2d`,
-`MaxPool2d`, `Add`, `Flatten` and quantized `Activation`s. Passes turn it into an *integer*
-network, in which weights are integers, every `Activation` is a `Neuron`, average pools are
-`SumPool2d`s and identity branches carry an integer `Scale`.
+`MaxPool2d`, `Add`, `Concat`, `Flatten` and quantized `Activation`s. Passes turn it into an
+*integer* network, in which weights are integers, every `Activation` is a `Neuron`, average pools
+are `SumPool2d`s, identity branches carry an integer `Scale`, and concats are sums of branches.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from snndeploy.nodes import (
     FLOAT_ONLY,
     INTEGER_ONLY,
     Add,
+    Array,
+    Concat,
     Conv2d,
     Grid,
     Input,
@@ -101,12 +103,33 @@ class Network:
         """True for a spiking network, False for what a frontend gave."""
         return self.window > 0
 
+    def injects(self, step: int) -> bool:
+        """Whether bias and constant input arrive at 0-based `step`."""
+        return self.mode == "rate" or step < self.window
+
+    def stimulus(self, inputs: Array, step: int) -> Array:
+        """What the input layer emits at 0-based `step`, (N, *shape).
+
+        Args:
+            inputs: grid integers (N, *shape), or (N, F, *shape) if the input is `per_step`.
+        """
+        if self.input.per_step:
+            return inputs[:, step] if step < inputs.shape[1] else np.zeros_like(inputs[:, 0])
+        return inputs if self.injects(step) else np.zeros_like(inputs)
+
+    def total_stimulus(self, inputs: Array) -> Array:
+        """What the input layer emits in all while the bias is injected once, (N, *shape)."""
+        return inputs.sum(axis=1) if self.input.per_step else inputs * self.window
+
     @cached_property
     def hash(self) -> str:
         """SHA-256 over everything that decides the network's behaviour (name, history aside)."""
         digest = hashlib.sha256(f"snndeploy-network-1 {self.mode} {self.window}".encode())
         for node in sorted(self.nodes, key=lambda n: n.name):
-            digest.update(f"\n{type(node).__name__} {sorted(self.sources[node.name])}".encode())
+            sources = list(self.sources[node.name])
+            if not isinstance(node, Concat):  # the order of summands is of no account
+                sources.sort()
+            digest.update(f"\n{type(node).__name__} {sources}".encode())
             for field in fields(node):
                 value = getattr(node, field.name)
                 if isinstance(value, np.ndarray):
@@ -139,7 +162,7 @@ class Network:
         for node in self.nodes:
             count = len(self.sources[node.name])
             low, high = (0, 0) if isinstance(node, Input) else (1, 1)
-            if isinstance(node, Add):
+            if isinstance(node, Add | Concat):
                 low, high = 2, 1_000
             if not low <= count <= high:
                 refuse(node, f"has {count} inputs, expected {low}" + (" or more" * (high > 1)))

@@ -1,6 +1,6 @@
 """The vertices of a network, frozen, each knowing the shape of its value.
 
-Shapes leave out the batch: (C, H, W) or (F,).
+Shapes leave out the batch: (C, H, W) or (F,). A signal is an image of height one, (C, 1, W).
 """
 
 from __future__ import annotations
@@ -40,10 +40,16 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Input(Node):
-    """The samples: `shape` without the batch, on `grid` once that is known."""
+    """The samples: `shape` without the batch, on `grid` once that is known.
+
+    Attributes:
+        per_step: a sample is one value a step, such as events, and the model's input is their
+            sum; `grid` bounds the running sums. Otherwise a sample is injected at each step.
+    """
 
     shape: Shape
     grid: Grid | None = None
+    per_step: bool = False
 
     def output_shape(self, inputs: list[Shape]) -> Shape:
         return self.shape
@@ -148,6 +154,16 @@ class Add(Node):
 
 
 @dataclass(frozen=True, eq=False)
+class Concat(Node):
+    """Branches one behind the other, along channels (C, H, W) or features (F,)."""
+
+    def output_shape(self, inputs: list[Shape]) -> Shape:
+        if len({shape[1:] for shape in inputs}) != 1:
+            refuse(self, f"joins unlike shapes {inputs}")
+        return (sum(shape[0] for shape in inputs), *inputs[0][1:])
+
+
+@dataclass(frozen=True, eq=False)
 class Flatten(Node):
     """All dimensions but the batch into one, row-major."""
 
@@ -202,7 +218,7 @@ class Output(Node):
 WEIGHTED: tuple[type[Node], ...] = (Conv2d, Linear, Scale)
 """Nodes that hold synaptic weights."""
 
-FLOAT_ONLY: tuple[type[Node], ...] = (BatchNorm, AvgPool2d, Activation)
+FLOAT_ONLY: tuple[type[Node], ...] = (BatchNorm, AvgPool2d, Activation, Concat)
 INTEGER_ONLY: tuple[type[Node], ...] = (Neuron, SumPool2d, Scale)
 
 

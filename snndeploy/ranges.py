@@ -1,7 +1,8 @@
 """Range analysis: how large any accumulator can become, proved by interval arithmetic.
 
 In exact mode every net count lies in [0, L] at every step, whatever the order of the spikes,
-and the input adds at most `window` times its grid. So each membrane, transients included,
+and the input adds at most `window` times its grid (at most its grid, where it comes step by
+step and the grid bounds the running sums). So each membrane, transients included,
 lies within
 
     v0 + sum(W+ hi) + sum(W- lo) + max(bias, 0)    from above, and
@@ -33,13 +34,13 @@ class LayerRange:
 
     Attributes:
         membrane_low, membrane_high: per channel, before the reset of the step.
-        operand_high: the largest magnitude of anything that is added to it or compared with it:
-            the input current of one step, any partial sum of it, and the threshold.
+        operand: per channel, the largest magnitude of anything that is added to it or compared
+            with it: the input current of one step, any partial sum of it, and the threshold.
     """
 
     membrane_low: Array
     membrane_high: Array
-    operand_high: int
+    operand: Array
 
     @property
     def low(self) -> int:
@@ -50,6 +51,11 @@ class LayerRange:
     def high(self) -> int:
         """The largest membrane of any channel."""
         return int(self.membrane_high.max())
+
+    @property
+    def operand_high(self) -> int:
+        """The largest operand of any channel."""
+        return int(self.operand.max())
 
     @property
     def extent(self) -> tuple[int, int]:
@@ -78,8 +84,12 @@ def ranges(network: Network, steps: int | None = None) -> Mapping[str, LayerRang
     for layer in layers(network):
         if layer.kind == "input":
             low, high = min(grid.low, 0), max(grid.high, 0)
-            spikes[layer.name] = (low, high)
-            counts[layer.name] = (low * duration, high * duration)
+            if network.input.per_step:  # the grid bounds the running sums
+                spikes[layer.name] = (low - high, high - low)
+                counts[layer.name] = (low, high)
+            else:
+                spikes[layer.name] = (low, high)
+                counts[layer.name] = (low * duration, high * duration)
             continue
         if layer.kind == "max_pool":
             source = layer.projections[0].source
@@ -114,18 +124,18 @@ def _layer_range(
     bias = node.bias.astype(dtype) * -(-duration // window)
     low = np.minimum(bias, 0)
     high = np.maximum(bias, 0)
-    current = np.abs(node.bias.astype(dtype)).max() // window + 1
+    current = np.abs(node.bias.astype(dtype)) // window + 1
     for projection in layer.projections:
         down, up = _interval(projection, *counts[projection.source], dtype)
         low, high = low + down, high + up
         step_down, step_up = _interval(projection, *spikes[projection.source], dtype)
-        current += np.maximum(step_up, -step_down).max()
+        current = current + np.maximum(step_up, -step_down)
     if isinstance(node, Neuron):
         resets = counts[layer.name][1]  # the most net spikes that the neuron can have fired
         theta, v0 = node.threshold.astype(dtype), node.v0.astype(dtype)
         low, high = low + v0 - theta * resets, high + v0
-        current = max(current, node.threshold.max())
-    return LayerRange(low, high, int(current))
+        current = np.maximum(current, theta)
+    return LayerRange(low, high, current)
 
 
 def _interval(

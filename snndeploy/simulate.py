@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -85,7 +85,8 @@ def simulate(
             parts.append(_run_batch(backend, program, rows, limit, controller, record))
         if progress is not None:
             progress(first + len(rows), len(inputs))
-    return _joined(backend.name, parts, time.perf_counter() - started)
+    trace = _joined(backend.name, parts, time.perf_counter() - started)
+    return replace(trace, input_events=inputs != 0) if program.network.input.per_step else trace
 
 
 @dataclass(frozen=True)
@@ -138,16 +139,15 @@ class _Recorder:
         logits[self.running] = step.logits
         self.logits.append(logits)
         quiet = np.ones(len(self.running), np.bool_)
-        for name, spikes in step.spikes.items():
-            count = np.count_nonzero(spikes.reshape(len(spikes), -1), axis=1)
+        for name, count in _events(step).items():
             quiet &= count == 0
             events = np.zeros(self.rows, np.int64)
             events[self.running] = count
             self.events.setdefault(name, []).append(events)
-            if self.record:
-                full = np.zeros((self.rows, *spikes.shape[1:]), np.int8)
-                full[self.running] = spikes
-                self.spikes.setdefault(name, []).append(full)
+        for name, spikes in step.spikes.items() if self.record else ():
+            full = np.zeros((self.rows, *spikes.shape[1:]), np.int8)
+            full[self.running] = spikes
+            self.spikes.setdefault(name, []).append(full)
         return quiet
 
     def drop(self, stop: BoolArray, settled: BoolArray, step: int) -> None:
@@ -164,6 +164,16 @@ class _Recorder:
             self.stop_steps,
             self.settled,
         )
+
+
+def _events(step: Step) -> Mapping[str, Int64Array]:
+    """Spikes of either sign per layer, (n,)."""
+    if step.events is not None:
+        return step.events
+    return {
+        name: np.count_nonzero(spikes.reshape(len(spikes), -1), axis=1)
+        for name, spikes in step.spikes.items()
+    }
 
 
 def _run_batch(

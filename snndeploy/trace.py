@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from snndeploy.errors import DataError, SpikesDifferError
-from snndeploy.numerics import Int8Array, Int64Array
+from snndeploy.numerics import BoolArray, Int8Array, Int64Array
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class Trace:
         stop_steps: int64 (N,), steps that each sample ran.
         settled: bool (N,), whether nothing would have changed after that.
         seconds: wall-clock time of the simulation.
+        input_events: bool (N, F, *input shape), where a step-by-step input is not 0; None if the
+            input is constant.
     """
 
     backend: str
@@ -51,8 +53,9 @@ class Trace:
     spikes: Mapping[str, Int8Array]
     events: Mapping[str, Int64Array]
     stop_steps: Int64Array
-    settled: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    settled: BoolArray
     seconds: float
+    input_events: BoolArray | None = None
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -68,6 +71,7 @@ class Trace:
             events={k: v[rows, :steps] for k, v in self.events.items()},
             stop_steps=stop_steps,
             settled=self.settled[rows],
+            input_events=None if self.input_events is None else self.input_events[rows],
         )
 
     @property

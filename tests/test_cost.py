@@ -246,7 +246,7 @@ def test_loihi_mnist_is_near_its_measurement():
 def test_a_slice_of_a_trace_is_priced_like_a_run_of_its_own():
     network = small_network()
     program = place(network, hardware("loihi1"))
-    inputs = grid_inputs(network, 12, 5)
+    inputs = grid_inputs(network, 60, 5)
     trace = simulate(Reference(), program, inputs)
     short = int(trace.stop_steps.argmin())
     assert trace.stop_steps[short] < trace.steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -13,27 +14,33 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from strategies import grid_inputs, integer_networks
+from strategies import fed_by_steps, frames, grid_inputs, integer_networks
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
 from snndeploy.backend import Folding
-from snndeploy.errors import InputError
+from snndeploy.errors import BackendMissingError, DoesNotFitError, InputError
 from snndeploy.layers import Projection
 from snndeploy.network import Network
 from snndeploy.nodes import Conv2d, Flatten, Grid, Input, Linear, Neuron, Output, SumPool2d
 from snndeploy.program import Program
-from snndeploy.simulate import simulate
-from snndeploy_backends.reference import kernels, plan, projections, scan
+from snndeploy.simulate import default_steps, simulate
+from snndeploy_backends.devices import DEVICE_VARIABLE
+from snndeploy_backends.exact_floats import device_dtype
+from snndeploy_backends.reference import gather, kernels, plan, products, projections, scan
 from snndeploy_backends.reference.engine import Reference
 from snndeploy_backends.reference.judge import Judge
 
-KERNELS = [(a, b) for a in ("int8", "float") for b in ("numba", "torch")]
+KERNELS = [(a, b) for a in ("int8", "float", "matmul") for b in ("numba", "torch")]
 
 
 SIZES = [(1, 4), (1, 4), (1, 4), (0, 5), (1, 4), (1, 3)]  # channels in and out, kernel, ...
 
 
 def usable(linear: str, scan_kind: str) -> bool:
-    return linear in ("float", kernels.available()) and scan_kind in ("torch", scan.available())
+    linears, scans = {"float", "matmul", kernels.available()}, {"torch", scan.available()}
+    return linear in linears and scan_kind in scans
 
 
 class StepByStep:
@@ -41,11 +48,14 @@ class StepByStep:
 
     name, summary, streams = "reference", "hidden fold", True
 
+    def __init__(self, **options):
+        self.options = options
+
     def status(self):
         return Reference().status()
 
     def open(self, program, inputs, steps):
-        return Reference().open(program, inputs, steps)
+        return Reference(**self.options).open(program, inputs, steps)
 
 
 def assert_identical(ours, theirs):
@@ -86,14 +96,51 @@ def test_the_engine_folds_and_the_wrapper_does_not():
 def test_the_trace_is_the_judges(chosen, network, seed, steps, record, workers):
     if not usable(*chosen):
         pytest.skip("not on this machine")
-    backend = Reference(*chosen, workers=workers)
-    check(network, seed, backend, steps=steps, record=record, batch=3)
+    for below in (0.0, np.inf) if chosen[1] == "numba" else (0.0,):
+        backend = Reference(*chosen, workers=workers, below=below)
+        check(network, seed, backend, steps=steps, record=record, batch=3)
 
 
 @settings(max_examples=40, deadline=None)
-@given(integer_networks(), st.integers(0, 2**32 - 1), st.booleans())
-def test_step_by_step_gives_the_same(network, seed, record):
-    check(network, seed, StepByStep(), record=record)
+@given(
+    integer_networks(),
+    st.integers(0, 2**32 - 1),
+    st.booleans(),
+    st.sampled_from([1, 4, 100]),
+    st.sampled_from([1, 2]),
+)
+def test_step_by_step_gives_the_same(network, seed, record, ahead, workers):
+    check(network, seed, StepByStep(ahead=ahead, workers=workers), record=record)
+
+
+class AtRandom:
+    """Stops each sample at a step of its own."""
+
+    def __init__(self, stops):
+        self.left = stops
+
+    def stop(self, logits, step):
+        assert len(logits) == len(self.left)
+        done = self.left <= step
+        self.left = self.left[~done]
+        return done
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    integer_networks(mode="rate"),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([1, 5, 100]),
+    st.sampled_from([1, 2, 3]),
+)
+def test_samples_leave_the_batch_where_they_are_stopped(network, seed, ahead, workers):
+    program, inputs = Program(network), grid_inputs(network, 7, seed)
+    stops = np.random.default_rng(seed).integers(1, 9, 7)
+    backend = Reference(ahead=ahead, workers=workers)
+    ours = simulate(backend, program, inputs, steps=8, controller=AtRandom(stops))
+    theirs = simulate(Judge(), program, inputs, steps=8, controller=AtRandom(stops))
+    np.testing.assert_array_equal(ours.stop_steps, stops)
+    assert_identical(ours, theirs)
 
 
 @settings(max_examples=40, deadline=None)
@@ -159,9 +206,7 @@ def test_weights_in_any_memory_order():
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0, 1]), st.sampled_from([0, 1, 2]))
-def test_dense_and_sparse_maps_give_the_same_sums(seed, zero, pools):
-    if scan.available() != "numba":
-        pytest.skip("needs numba")
+def test_every_kernel_gives_the_same_sums(seed, zero, pools):
     rng = np.random.default_rng(seed)
     c, o, k, pad, stride, dil = (int(rng.integers(a, b)) for a, b in SIZES)
     h, w = (int(n) for n in rng.integers(5, 9, 2))
@@ -169,14 +214,55 @@ def test_dense_and_sparse_maps_give_the_same_sums(seed, zero, pools):
     weight = rng.integers(-128, 128, (o, c, k, k))
     ops.append(Conv2d("c", weight, None, (stride,) * 2, (pad,) * 2, (dil,) * 2))
     spikes = torch.from_numpy(rng.integers(-zero, 2, (5, h, w, c)))
-    sums = projections.value_map(Projection("x", tuple(ops)), torch.float64)(spikes.double())
-    for linear in {"float", kernels.available()}:
-        found = projections.spike_map(
-            Projection("x", tuple(ops)), (c, h, w), zero, torch.float32, (linear, "numba")
-        )
-        for apply in (found.dense, found.sparse):
-            got = apply((spikes + zero).to(torch.uint8)).view(sums.shape)
-            np.testing.assert_array_equal(got.double(), sums)
+    path = Projection("x", tuple(ops))
+    sums = projections.value_map(path, torch.float64)(spikes.double())
+    for linear in {"float", "matmul", kernels.available()}:
+        apply = projections.spike_map(path, (c, h, w), zero, torch.float32, linear)
+        got = apply((spikes + zero).to(torch.uint8)).view(sums.shape)
+        np.testing.assert_array_equal(got.double(), sums)
+
+
+WIDE = ((1, 70), (1, 4), (1, 4), (1, 4), (0, 4), (0, 4), (1, 3), (1, 3))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.booleans(), st.sampled_from([1, 5, 24, 48, 64, 160, 256]))
+def test_gathering_spikes_advances_a_layer_as_a_dense_product_does(seed, signed, out):
+    if scan.available() != "numba":
+        pytest.skip("needs numba")
+    rng = np.random.default_rng(seed)
+    c, n, *pairs = (int(rng.integers(a, b)) for a, b in WIDE)
+    kernel, pad, stride = pairs[:2], pairs[2:4], pairs[4:]
+    h, w = (int(x) for x in rng.integers(4, 9, 2))
+    weight = rng.integers(-127, 128, (out, c, *kernel))
+    conv = Conv2d("c", weight, None, tuple(stride), tuple(pad))
+    theta, zero, steps = rng.integers(50, 900, out), int(signed), int(rng.integers(1, 5))
+    found = gather.gather(conv, (c, h, w), signed, theta)
+    spikes = rng.choice([-zero, 0, 1], (steps, n, h, w, c), p=[0.2, 0.5, 0.3])
+    events = np.count_nonzero(spikes.reshape(steps, n, -1), axis=2)
+    bytes_ = torch.from_numpy((spikes + zero).astype(np.uint8))
+    width = math.prod(found.out)
+    extra = torch.from_numpy(rng.integers(-300, 300, (int(rng.choice([1, steps])), n, width)))
+    extra = extra.float() if rng.random() < 0.7 else None
+    bias = rng.integers(-90, 90, (steps, out)) if rng.random() < 0.7 else None
+    ways = []
+    for way in ("gather", "dense"):
+        start = torch.from_numpy(theta // 2).repeat(width // out).repeat(n, 1).float()
+        count = torch.zeros_like(start) if signed else start[:, :0]
+        one = scan.repeated(torch.from_numpy(theta).float(), width)
+        population = scan.Population(one, start, count, 3, signed)
+        emitted = torch.empty((steps, n, width), dtype=torch.uint8)
+        if way == "gather":
+            fired = found.advance(population, bytes_, events, extra, bias, emitted, None)
+        else:
+            maps = projections.value_map(Projection("x", (conv,)), torch.float32)
+            current = maps(torch.from_numpy(spikes).float().flatten(0, 1)).view(steps, n, -1)
+            current = current if extra is None else current + extra
+            share = None if bias is None else torch.from_numpy(bias).float()
+            fired = scan.scan("torch", population, current, share, emitted)
+        ways.append((emitted, fired, population.membrane, population.count))
+    for a, b in zip(*ways, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("mode", ["exact", "rate"])
@@ -238,3 +324,205 @@ def test_processors_without_these_instructions(isa):
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": isa}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+NARROW = (torch.int8, torch.float16)
+
+
+@pytest.mark.parametrize(
+    ("value", "weight", "total", "narrow", "expected"),
+    [
+        (127, 127, (1 << 31) - 1, NARROW, torch.int8),
+        (1, 127, 1 << 31, NARROW, torch.float64),
+        (128, 1, (1 << 24) - 1, NARROW, torch.float16),
+        (1, 128, (1 << 24) - 1, NARROW, torch.float16),
+        (2048, 2048, (1 << 24) - 1, NARROW, torch.float16),
+        (1, 2048, 1 << 24, NARROW, torch.float64),
+        (1, 2049, (1 << 24) - 1, NARROW, torch.float32),
+        (2049, 1, (1 << 24) - 1, NARROW, torch.float32),
+        (1, 127, (1 << 24) - 1, (torch.float16,), torch.float16),
+        (1, 127, (1 << 24) - 1, (), torch.float32),
+        (1, 1 << 24, (1 << 53) - 1, NARROW, torch.float64),
+    ],
+)
+def test_the_narrowest_type_of_a_product(value, weight, total, narrow, expected):
+    assert device_dtype(value, weight, total, "a", narrow) == expected
+    if expected == torch.float16:  # its promises: whole operands, sums that float32 holds
+        for number in (value, weight):
+            assert all(int(torch.tensor(n).half()) == n for n in range(number - 9, number + 1))
+        assert int(torch.tensor(total).float()) == total
+
+
+def test_a_product_beyond_float64_is_refused():
+    with pytest.raises(DoesNotFitError, match="layer 'a'"):
+        device_dtype(1, 1 << 30, 1 << 53, "a", NARROW)
+
+
+@pytest.fixture
+def _probed_anew():
+    products._is_right.cache_clear()
+    yield
+    products._is_right.cache_clear()
+
+
+@pytest.mark.usefixtures("_probed_anew")
+def test_a_narrow_product_that_is_wrong_or_missing_is_not_used(monkeypatch):
+    monkeypatch.setattr(torch, "_int_mm", lambda x, y: torch.zeros(len(x), y.shape[1]))
+    assert products.narrow_types("cpu") == (torch.float16,)
+    products._is_right.cache_clear()
+    monkeypatch.setattr(torch, "_int_mm", absent)
+    assert products.narrow_types("cpu") == (torch.float16,)
+    check(chain(255, 127), 5, Reference("matmul", "torch"))
+
+
+def test_settings_that_round_are_respected():
+    matmul = torch.backends.cuda.matmul
+    assert products.narrow_types("cpu") == NARROW
+    matmul.allow_fp16_accumulation = True
+    try:
+        assert products.narrow_types("cpu") == (torch.int8,)
+    finally:
+        matmul.allow_fp16_accumulation = False
+    matmul.fp32_precision = "tf32"
+    try:
+        assert device_dtype(1, 1, 1, "a", ()) == torch.float64
+        check(chain(255, 127), 5, Reference("matmul", "torch"))
+    finally:
+        matmul.fp32_precision = "none"
+    assert device_dtype(1, 1, 1, "a", ()) == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("dtype", "sums"), [(torch.int8, torch.int32), (torch.float16, torch.float32)]
+)
+@pytest.mark.parametrize("rows", [1, 40])
+def test_the_type_of_sums_on_a_gpu(dtype, sums, rows):
+    with FakeTensorMode():
+        x = torch.empty((rows, 24), dtype=dtype, device="cuda")
+        found = products.multiply(x, torch.empty((24, 8), dtype=dtype, device="cuda"))
+    assert (found.dtype, tuple(found.shape), found.device.type) == (sums, (rows, 8), "cuda")
+
+
+@pytest.mark.parametrize("most", [1, 1 << 28])
+def test_products_in_pieces(monkeypatch, most):
+    monkeypatch.setattr(products, "_MOST_BYTES", most)
+    check(chain(255, 127), 5, Reference("matmul", "torch"), samples=20)
+
+
+FAR = "lazy"  # a device that PyTorch knows, and that nothing computes on
+
+
+class Far(torch.Tensor):
+    """A tensor that says it is on that device, and holds one that is not."""
+
+    @staticmethod
+    def __new__(cls, near):
+        layout = {"strides": near.stride(), "storage_offset": near.storage_offset()}
+        return cls._make_wrapper_subclass(cls, near.shape, dtype=near.dtype, device=FAR, **layout)
+
+    def __init__(self, near):
+        self.near = near
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        raise AssertionError("used where the device is not")
+
+
+class Device(TorchDispatchMode):
+    """Computes for `Far` tensors, and refuses what a GPU refuses: operands in both places.
+
+    Attributes:
+        fetched: sizes of the tensors that were copied back.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.fetched = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        leaves, tree = tree_flatten((args, kwargs or {}))
+        devices = [x.type for x in leaves if isinstance(x, torch.device)]
+        far = [isinstance(x, Far) for x in leaves if isinstance(x, torch.Tensor)]
+        converts = func.__name__.startswith(("to.", "_to_copy", "index"))  # indices may be near
+        assert converts or all(far) or not any(far), f"{func} mixes devices"
+        near = [x.near if isinstance(x, Far) else x for x in leaves]
+        here = [torch.device("cpu") if isinstance(x, torch.device) else x for x in near]
+        args_here, kwargs_here = tree_unflatten(here, tree)
+        found = func(*args_here, **kwargs_here)
+        if func._schema.is_mutable:
+            return args[0]
+        if any(far) and "cpu" in devices:
+            self.fetched.append(found.numel())
+        is_far = FAR in devices or (any(far) and not devices)
+        return tree_map_only(torch.Tensor, Far, found) if is_far else found
+
+
+class OnDevice(Reference):
+    """The engine as on a GPU, on a device that is made up."""
+
+    def _options(self):
+        return replace(self._gpu_options("cpu"), device=FAR)
+
+
+@settings(max_examples=40, deadline=None)
+@given(integer_networks(), st.integers(0, 2**32 - 1), st.booleans())
+def test_all_stays_on_the_device(network, seed, per_step):
+    program, inputs = Program(network), grid_inputs(network, 3, seed)
+    if per_step:
+        program = Program(fed_by_steps(network, 5))
+        inputs = frames(program.network, 3, 5, seed)
+    judged = simulate(Judge(), program, inputs)
+    stops = AtRandom(judged.stop_steps)
+    with Device() as device:
+        assert products.narrow_types(FAR) == NARROW
+        device.fetched.clear()
+        simulate(OnDevice(), program, inputs, record=False)
+        assert max(device.fetched) <= default_steps(program) * inputs.shape[0] * 3
+        ours = simulate(OnDevice(), program, inputs)
+        driven = simulate(OnDevice(ahead=4), program, inputs, controller=stops)
+    assert_identical(ours, judged)
+    assert_identical(driven, judged)
+
+
+def test_the_device_is_checked_and_named(monkeypatch):
+    network = chain(1, 127)
+    program, inputs = Program(network), grid_inputs(network, 1, 0)
+    assert Reference().status().versions["device"] == "cpu"
+    monkeypatch.setenv(DEVICE_VARIABLE, "abacus")
+    assert "unknown device 'abacus'" in Reference().status().missing
+    with pytest.raises(InputError, match="unknown device 'abacus'"):
+        Reference().open(program, inputs, 4)
+    monkeypatch.setenv(DEVICE_VARIABLE, "cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "no usable GPU" in Reference().status().missing
+    with pytest.raises(BackendMissingError, match="no usable GPU"):
+        Reference().fold(program, inputs, 4, record=False)
+    check(network, 1, Reference(device="cpu"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert Reference().status().versions["device"] == "cuda"
+    with pytest.raises(InputError, match="for the CPU"):
+        Reference(linear="int8").open(program, inputs, 4)
+
+
+def test_half_of_the_gpus_free_memory(monkeypatch):
+    monkeypatch.delenv(plan.MEMORY_VARIABLE, raising=False)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (1000, 9999))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 300)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 100)
+    assert plan.default_memory("cuda") == 600
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@settings(max_examples=60, deadline=None)
+@given(integer_networks(), st.integers(0, 2**32 - 1), st.sampled_from(["matmul", "float"]))
+def test_the_gpu_has_the_spikes_of_the_judge(network, seed, linear):
+    check(network, seed, Reference(linear, device="cuda"))
+    check(network, seed, StepByStep(linear=linear, device="cuda"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("mode", ["exact", "rate"])
+@pytest.mark.parametrize(("high", "weight"), [(1, 127), (255, 2047), (1 << 20, 1 << 15)])
+def test_the_edges_of_narrow_types_on_the_gpu(mode, high, weight):
+    assert products.narrow_types("cuda") == NARROW
+    check(chain(high, weight, mode), 5, Reference(device="cuda"), steps=20, samples=40)

@@ -19,7 +19,7 @@ from snndeploy.nodes import Linear, Output
 from snndeploy.program import Program
 from snndeploy.simulate import simulate
 from snndeploy_backends.lava import environment
-from snndeploy_backends.lava.backend import Lava, RecordedSession, _check_inputs
+from snndeploy_backends.lava.backend import Lava, RecordedSession
 from snndeploy_backends.lava.limits import check_fits
 from snndeploy_backends.lava.worker.job import (
     Job,
@@ -123,12 +123,12 @@ def test_limits_of_the_words():
         check_fits(Program(big), 10)
 
 
-def test_inputs_are_checked():
+def test_inputs_are_checked(monkeypatch):
+    monkeypatch.setattr(environment, "missing", lambda: "")
     program = Program(lava_jobs.tiny_network())
-    _check_inputs(program, np.zeros((3, 2), np.int64))
-    for wrong in (np.zeros((3, 3), np.int64), np.zeros((3, 2)), np.full((3, 2), 101)):
+    for wrong in (np.zeros((3, 3), np.int64), np.full((3, 2), 101)):
         with pytest.raises(DataError, match="inputs"):
-            _check_inputs(program, wrong)
+            Lava().open(program, wrong, 2)
 
 
 def test_status_without_an_environment(tmp_path, monkeypatch):

@@ -1,8 +1,8 @@
-"""Which floating-point type, and which kernels, compute a network's integers exactly."""
+"""Which types, and which kernels, compute a network's integers exactly."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -27,7 +27,7 @@ def exact_dtype(network: Network, steps: int) -> torch.dtype:
 
 def exact_float(magnitude: int, layer: str) -> torch.dtype:
     """The same for one layer, given the largest magnitude of its accumulators."""
-    if magnitude < 1 << 24 and _float32_is_whole():
+    if magnitude < 1 << 24 and not shortened()[0]:
         return torch.float32
     if magnitude < 1 << 53:
         return torch.float64
@@ -38,12 +38,44 @@ def exact_float(magnitude: int, layer: str) -> torch.dtype:
     )
 
 
-def _float32_is_whole() -> bool:
-    """Whether PyTorch may not shorten the operands of float32 products."""
+def device_dtype(
+    value: int, weight: int, total: int, layer: str, narrow: Collection[torch.dtype]
+) -> torch.dtype:
+    """The narrowest type of operands in which a matrix product of integers is exact on a GPU.
+
+    - int8 holds operands up to 127; their products are added up in int32, below 2**31.
+    - float16 holds all integers up to 2**11. The tensor cores multiply and add them, in any order,
+      "with at least single precision" (PTX ISA, `mma` and `wgmma`, `.f16` with `.f32` sums). So
+      nothing is rounded if no sum of products can reach 2**24, and the result is taken as float32:
+      as float16, PyTorch's default, it would be rounded beyond 2**11.
+    - float32, without TF32, below 2**24; float64 below 2**53.
+
+    bfloat16 (integers up to 2**8) and TF32 (up to 2**11) hold nothing that float16 does not, and
+    are no faster.
+
+    Args:
+        value, weight: the largest magnitudes of the operands.
+        total: the largest sum of magnitudes of products.
+        narrow: those of int8 and float16 that may be used.
+
+    Raises:
+        DoesNotFitError: the sums could exceed 2**53.
+    """
+    largest = max(value, weight)
+    if torch.int8 in narrow and largest < 1 << 7 and total < 1 << 31:
+        return torch.int8
+    if torch.float16 in narrow and largest <= 1 << 11 and total < 1 << 24:
+        return torch.float16
+    return exact_float(total, layer)
+
+
+def shortened() -> tuple[bool, bool]:
+    """Whether the user lets PyTorch shorten operands of float32 products, sums of float16 ones."""
     try:
-        return torch.get_float32_matmul_precision() == "highest"
+        tf32 = torch.get_float32_matmul_precision() != "highest"
     except RuntimeError:  # precisions were set one by one, which this call does not cover
-        return False
+        tf32 = True
+    return tf32, bool(torch.backends.cuda.matmul.allow_fp16_accumulation)
 
 
 @contextmanager

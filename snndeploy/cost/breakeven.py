@@ -32,6 +32,6 @@ def break_even_spikes(program: Program, ann: Estimate) -> float | None:
         if price is None:
             return None
         for p in layer.projections:
-            if p.source != source:
+            if p.source != source or program.network.input.per_step:
                 each += dense_operations(p, program.network.shapes[p.source]) * price.value
     return ann.dynamic_pj.nominal / each if each else None

@@ -2,6 +2,7 @@
 
 from snndeploy.measure.events import EventCounts, count_events
 from snndeploy.measure.load import CoreLoad, core_load
+from snndeploy.measure.membranes import membrane_extremes
 from snndeploy.measure.settle import LayerActivity, settle_steps, spike_rates
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "LayerActivity",
     "core_load",
     "count_events",
+    "membrane_extremes",
     "settle_steps",
     "spike_rates",
 ]

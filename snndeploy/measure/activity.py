@@ -20,8 +20,8 @@ class Activity:
         samples: N.
         depth: physical steps from input to readout; 1 on a chip that is not pipelined.
         events: int64 (T + depth - 1, *shape) per spiking layer, in the layer's logical steps;
-            spikes of either sign. Steps after a sample has stopped hold the work that was still
-            in flight.
+            spikes of either sign, and the values of an input that comes step by step. Steps
+            after a sample has stopped hold the work that was still in flight.
         in_flight: how many of all events are such work.
         running: int64 (T + depth - 1,), samples that run at each physical step.
         injected: steps in which bias and input were injected, summed over the samples.
@@ -76,12 +76,23 @@ def activity(program: Program, trace: Trace, full: Trace | None = None) -> Activ
             summed[stop : stop + len(more)] += more
             in_flight += int(more.sum())
         events[layer.name] = summed
+    if trace.input_events is not None:
+        events[program.network.input.name] = _arrived(trace, trace.steps + depth - 1)
     physical = trace.stop_steps + depth - 1
     running = (physical[:, None] > np.arange(trace.steps + depth - 1)).sum(axis=0)
     injected = trace.stop_steps
     if program.network.mode == "exact":
         injected = np.minimum(injected, program.network.window)
     return Activity(len(trace), depth, events, in_flight, running, int(injected.sum()))
+
+
+def _arrived(trace: Trace, steps: int) -> Int64Array:
+    """Input values other than 0 at each step, over the samples that still ran."""
+    assert trace.input_events is not None
+    total = np.zeros((steps, *trace.input_events.shape[2:]), np.int64)
+    for t in range(min(trace.input_events.shape[1], trace.steps)):
+        total[t] = trace.input_events[trace.stop_steps > t, t].sum(axis=0)
+    return total
 
 
 def require_spikes(program: Program, trace: Trace) -> None:

@@ -78,7 +78,7 @@ def events_of(program: Program, run: Activity) -> EventCounts:
         by_layer[layer.name] = {event: n / run.samples for event, n in total.items()}
     cores = len({part.core for part in program.placement})
     by_layer[CHIP] = {"barrier": cores * run.steps / run.samples}
-    spikes = sum(int(count.sum()) for count in fired.values())
+    spikes = sum(int(fired[layer.name].sum()) for layer in program.spiking)
     return EventCounts(
         samples=run.samples,
         steps=run.steps / run.samples,
@@ -90,19 +90,23 @@ def events_of(program: Program, run: Activity) -> EventCounts:
 
 def synapses(program: Program) -> int:
     """Connections between spiking layers, and from them to the readout."""
-    source = program.network.input.name
+    entry = program.network.input
+    analog = "" if entry.per_step else entry.name
     return sum(
         dense_operations(p, program.network.shapes[p.source])
         for layer in program.layers[1:]
         for p in layer.projections
-        if p.source != source and layer.kind != "max_pool"
+        if p.source != analog and layer.kind != "max_pool"
     )
 
 
 def _received(
     program: Program, layer: Layer, fired: Mapping[str, Int64Array], samples: int
 ) -> dict[str, int]:
-    """Synaptic operations and analog MACs: the constant input is computed once a sample."""
+    """Synaptic operations and analog MACs: a constant input is computed once a sample.
+
+    A value that arrives at one step is a spike, graded or not.
+    """
     if layer.kind == "max_pool":
         return {}
     synops = macs = 0
@@ -148,7 +152,8 @@ def _updates(program: Program, layer: Layer, run: Activity) -> dict[str, int]:
     held = layer.neurons * companions
     active = int(run.events[layer.name].sum()) if layer.kind == "neurons" else 0
     channels = float(np.count_nonzero(node.bias) / len(node.bias))
-    if any(p.source == program.network.input.name for p in layer.projections):
+    entry = program.network.input
+    if not entry.per_step and any(p.source == entry.name for p in layer.projections):
         channels = 1.0  # the analog input's constant current is injected as a bias is
     return {
         "update_active": active,

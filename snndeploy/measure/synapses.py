@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from snndeploy import linear_ops
-from snndeploy.connectivity import transpose
+from snndeploy.connectivity import reach
 from snndeploy.layers import Layer, Projection
 from snndeploy.network import Network
 from snndeploy.nodes import Conv2d, Linear, MaxPool2d, Shape, SumPool2d
@@ -13,24 +13,8 @@ from snndeploy.numerics import BoolArray, Int64Array
 
 
 def arrivals(projection: Projection, events: Int64Array) -> Int64Array:
-    """Synaptic operations at each target neuron, for events (T, *source shape): (T, *shape).
-
-    The projection with all weights one, in which all channels of a group are alike.
-    """
-    x = events
-    for op in projection.ops:
-        if isinstance(op, Linear):
-            x = np.repeat(x.sum(axis=1, keepdims=True), len(op.weight), axis=1)
-        elif isinstance(op, Conv2d):
-            grouped = x.reshape(len(x), op.groups, -1, *x.shape[2:]).sum(axis=2)
-            kernel = (op.weight.shape[2], op.weight.shape[3])
-            seen = linear_ops.windows(grouped, kernel, op.stride, op.padding, op.dilation)
-            x = np.repeat(seen.sum(axis=(-2, -1)), len(op.weight) // op.groups, axis=1)
-        elif isinstance(op, SumPool2d):
-            x = linear_ops.apply(op, x)
-        else:
-            x = x.reshape(len(x), *op.output_shape([x.shape[1:]]))
-    return x
+    """Synaptic operations at each target neuron, for events (T, *source shape): (T, *shape)."""
+    return reach(projection.ops, events.shape[1:]).forward(events)
 
 
 def presynaptic(layer: Layer, source_shape: Shape, source: str, targets: BoolArray) -> BoolArray:
@@ -44,7 +28,7 @@ def presynaptic(layer: Layer, source_shape: Shape, source: str, targets: BoolArr
             ops = projection.ops
             if isinstance(layer.node, MaxPool2d):
                 ops = (layer.node,)
-            found |= transpose(ops, source_shape, counted) > 0
+            found |= reach(ops, source_shape).back(counted) > 0
     return found
 
 

@@ -96,7 +96,9 @@ def _node(name: str, graph: nir.NIRGraph, record: NetworkRecord) -> Node:
         return Add(name)
     plain = graph.nodes.get(name)
     if isinstance(plain, nir.Input):
-        return Input(name, _tuple(plain.input_type["input"], where), _grid(record.grid))
+        return Input(
+            name, _tuple(plain.input_type["input"], where), _grid(record.grid), record.per_step
+        )
     reader = _READERS.get(type(plain))
     if reader is None:
         found = "is missing" if plain is None else f"is a {type(plain).__name__}"

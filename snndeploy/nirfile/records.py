@@ -111,6 +111,7 @@ class NetworkRecord(Record):
     window: Annotated[Integer, Field(ge=1)]
     history: Annotated[tuple[Text, ...], Field(max_length=1_000)]
     grid: GridRecord
+    per_step: bool = False
     nodes: Annotated[tuple[Text, ...], Field(max_length=5_000)]
     adds: tuple[Text, ...]
     edges: Annotated[tuple[tuple[Text, Text], ...], Field(max_length=20_000)]

@@ -80,6 +80,7 @@ def _network_record(network: Network) -> NetworkRecord:
         window=network.window,
         history=network.history,
         grid=GridRecord(scale=grid.scale, low=grid.low, high=grid.high),
+        per_step=network.input.per_step,
         nodes=tuple(node.name for node in network.nodes),
         adds=tuple(node.name for node in network.nodes if isinstance(node, Add)),
         edges=network.edges,

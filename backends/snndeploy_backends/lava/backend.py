@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from snndeploy.backend import BackendStatus, Step
-from snndeploy.errors import BackendMissingError, DataError, InputError
-from snndeploy.numerics import BoolArray, Int8Array, Int64Array, to_grid
+from snndeploy.backend import BackendStatus, Probe, Step
+from snndeploy.errors import BackendMissingError, InputError
+from snndeploy.inputs import on_grid
+from snndeploy.numerics import BoolArray, Int8Array, Int64Array
 from snndeploy.program import Program
 from snndeploy_backends.lava import environment
 from snndeploy_backends.lava.limits import check_fits, state_bits
 from snndeploy_backends.lava.supervisor import TIMEOUT_VARIABLE, supervise
-from snndeploy_backends.lava.worker.job import Job, layer_file, write_job
+from snndeploy_backends.lava.worker.job import Job, layer_file, probe_files, write_job
 
 START_SECONDS = 120.0
 SECONDS_PER_LAYER_STEP = 0.005
@@ -51,15 +54,28 @@ class Lava:
             BackendMissingError: there is no Lava environment.
             WorkerError: the worker died, hung, ran out of time or reported an error.
         """
+        self._check(program, steps)
+        if not len(inputs):
+            return RecordedSession(*_nothing(program, steps))
+        inputs = on_grid(program.network, inputs, "inputs")
+        job = Job(program.network, inputs, steps, state_bits(program))
+        return RecordedSession(*run_job(program, job))
+
+    def probe(self, program: Program, inputs: Int64Array, steps: int, layer: str) -> Probe:
+        """Run all samples, and keep what the neurons of one layer receive and hold.
+
+        Raises:
+            As `open` does.
+        """
+        self._check(program, steps)
+        inputs = on_grid(program.network, inputs, "inputs")
+        return probe_job(program, Job(program.network, inputs, steps, state_bits(program), layer))
+
+    def _check(self, program: Program, steps: int) -> None:
         missing = environment.missing()
         if missing:
             raise BackendMissingError(missing, where=f"backend '{self.name}'")
-        _check_inputs(program, inputs)
         check_fits(program, steps)
-        job = Job(program.network, inputs.astype(np.int64), steps, state_bits(program))
-        if not len(inputs):
-            return RecordedSession(*_nothing(program, steps))
-        return RecordedSession(*run_job(program, job))
 
 
 class RecordedSession:
@@ -97,18 +113,37 @@ def run_job(program: Program, job: Job) -> tuple[Int64Array, dict[str, Int8Array
 
     The records stay on disk, mapped into memory; their names are gone when this returns.
     """
+    with _finished(program, job) as folder:
+        records = {
+            layer.name: _record(layer_file(folder, index))
+            for index, layer in enumerate(program.layers)
+            if layer.kind != "input"
+        }
+    return records.pop(program.layers[-1].name), records
+
+
+def probe_job(program: Program, job: Job) -> Probe:
+    """Have a worker run a job; returns the record of the layer that it probes."""
+    index = [layer.name for layer in program.layers].index(job.probe)
+    with _finished(program, job) as folder:
+        currents, membranes = map(_record, probe_files(folder))
+        return Probe(currents, membranes, _record(layer_file(folder, index)))
+
+
+@contextmanager
+def _finished(program: Program, job: Job) -> Iterator[Path]:
+    """The folder of a job that a worker has run, until the block ends."""
     folder = Path(tempfile.mkdtemp(prefix="snndeploy-lava-")).absolute()
     try:
         write_job(job, folder)
         supervise(environment.environment_python(), folder, _timeout(program, job))
-        records = {
-            layer.name: np.load(layer_file(folder, index), mmap_mode="r", allow_pickle=False)
-            for index, layer in enumerate(program.layers)
-            if layer.kind != "input"
-        }
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return records.pop(program.layers[-1].name), records
+
+
+def _record(file: Path) -> Any:
+    return np.load(file, mmap_mode="r", allow_pickle=False)
 
 
 def _timeout(program: Program, job: Job) -> float:
@@ -129,17 +164,6 @@ def _timeout(program: Program, job: Job) -> float:
         synapses += sum(w.size * positions for w in weights)
     step = len(program.layers) * SECONDS_PER_LAYER_STEP + synapses / SYNAPSES_PER_SECOND
     return START_SECONDS + job.physical_steps(program.depth) * step
-
-
-def _check_inputs(program: Program, inputs: Int64Array) -> None:
-    node = program.network.input
-    assert node.grid is not None
-    if inputs.shape[1:] != node.shape or not np.issubdtype(inputs.dtype, np.integer):
-        raise DataError(
-            f"samples of shape {inputs.shape[1:]}, {inputs.dtype}; expected integers {node.shape}",
-            where="inputs",
-        )
-    to_grid(inputs, node.grid.scale, node.grid.low, node.grid.high, where="inputs")
 
 
 def _nothing(program: Program, steps: int) -> tuple[Int64Array, dict[str, Int8Array]]:

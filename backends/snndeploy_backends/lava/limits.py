@@ -26,6 +26,8 @@ def weight_bits(program: Program) -> int:
 
 def check_fits(program: Program, steps: int) -> None:
     """Raise `DoesNotFitError` if a weight, or by range analysis a membrane, leaves its word."""
+    profile = program.profile.name if program.profile else "loihi1"
+    remedy = f"`snndeploy rescale --profile {profile}` makes smaller integers"
     for node in program.network.nodes:
         if isinstance(node, WEIGHTED):
             assert isinstance(node, Conv2d | Linear | Scale)
@@ -33,12 +35,12 @@ def check_fits(program: Program, steps: int) -> None:
                 *(int(node.weight.min()), int(node.weight.max())),
                 bits=weight_bits(program),
                 where=f"weights of '{node.name}'",
-                remedy="quantize to fewer weight bits",
+                remedy=remedy,
             )
     for name, bound in ranges(program.network, steps).items():
         check_word(
             *bound.extent,
             bits=state_bits(program),
             where=f"membranes of layer '{name}'",
-            remedy="use fewer weight bits, fewer levels or a coarser input grid",
+            remedy=remedy,
         )

@@ -6,19 +6,17 @@ Norse and nirtorch are imported when a session opens, so that listing the backen
 from __future__ import annotations
 
 import importlib
-import os
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from snndeploy.backend import BackendStatus
-from snndeploy.errors import BackendMissingError, InputError
+from snndeploy.backend import BackendStatus, Probe
+from snndeploy.errors import BackendMissingError
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
+from snndeploy_backends.devices import usable_device
 
 if TYPE_CHECKING:
     from snndeploy_backends.norse.session import NorseSession
-
-DEVICE_VARIABLE = "SNNDEPLOY_DEVICE"
 
 _PACKAGES = ("norse", "nirtorch", "nir", "torch")
 
@@ -52,7 +50,6 @@ class Norse:
             InputError: a device that this backend does not know.
             BackendMissingError: Norse is not installed, or no GPU is there.
         """
-        wanted = self.device or os.environ.get(DEVICE_VARIABLE) or "cpu"
         try:
             session = importlib.import_module("snndeploy_backends.norse.session")
         except ImportError as error:
@@ -61,9 +58,17 @@ class Norse:
                 where="backend 'norse'",
                 remedy=f"pip install {' '.join(_PACKAGES)}",
             ) from error
-        device = _usable(wanted)
+        device = usable_device(self.device, self.name)
         opened: NorseSession = session.NorseSession(program, inputs, steps, device)
         return opened
+
+    def probe(self, program: Program, inputs: Int64Array, steps: int, layer: str) -> Probe:
+        """Simulate, and keep what the cell of one layer receives and holds."""
+        session = self.open(program, inputs, steps)
+        try:
+            return session.probe(layer, steps)
+        finally:
+            session.close()
 
 
 def _version(package: str) -> str:
@@ -71,19 +76,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
-
-
-def _usable(device: str) -> str:
-    if device not in ("cpu", "cuda"):
-        raise InputError(
-            f"unknown device '{device}'",
-            where="backend 'norse'",
-            remedy=f"use cpu or cuda (option device or {DEVICE_VARIABLE})",
-        )
-    if device == "cuda" and not importlib.import_module("torch").cuda.is_available():
-        raise BackendMissingError(
-            "PyTorch finds no usable GPU here",
-            where="backend 'norse', device 'cuda'",
-            remedy=f"install a CUDA build of PyTorch, or set {DEVICE_VARIABLE}=cpu",
-        )
-    return device

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snndeploy.backend import Step
+from snndeploy.backend import Probe, Step
 from snndeploy.numerics import BoolArray, Int64Array
 from snndeploy.program import Program
 from snndeploy_backends.exact_floats import exact_dtype, exact_kernels
@@ -37,9 +37,7 @@ class NorseSession:
     @torch.inference_mode()
     def step(self) -> Step:
         """Advance by one logical step."""
-        network = self.program.network
-        injecting = network.mode == "rate" or self.time < network.window
-        x = self.inputs if injecting else torch.zeros_like(self.inputs)
+        x = self._stimulus()
         with exact_kernels():
             membrane, self.state = self.module(x, self.state)
         self.time += 1
@@ -48,6 +46,32 @@ class NorseSession:
             for layer in self.program.spiking
         }
         return Step(membrane.cpu().numpy().astype(np.int64), spikes)
+
+    def _stimulus(self) -> Tensor:
+        """As `Network.stimulus`, on the device."""
+        network, t = self.program.network, self.time
+        if network.input.per_step:
+            frames = self.inputs.shape[1]
+            return self.inputs[:, t] if t < frames else torch.zeros_like(self.inputs[:, 0])
+        return self.inputs if network.injects(t) else torch.zeros_like(self.inputs)
+
+    def probe(self, layer: str, steps: int) -> Probe:
+        """From the start, advance by `steps` steps and keep what one layer's cell holds."""
+        cell: Any = self.module.get_submodule(PREFIX + layer)
+        currents: list[Tensor] = []
+        membranes: list[Tensor] = []
+
+        def collect(_module: nn.Module, inputs: Any, output: Any) -> None:
+            state = output[1]
+            if not membranes:
+                membranes.append(cell.p.v0.expand_as(state.v))
+            currents.append(cell.p.bias.inject(inputs[0], state.t - 1))
+            membranes.append(state.v)
+
+        handle = cell.register_forward_hook(collect)
+        spikes = [self.step().spikes[layer] for _ in range(steps)]
+        handle.remove()
+        return Probe(_stacked(currents), _stacked(membranes), np.stack(spikes, axis=1))
 
     def keep(self, rows: BoolArray) -> None:
         """Go on with some of the samples; the others leave every state."""
@@ -64,6 +88,12 @@ class NorseSession:
             self.spikes[name] = output[0]
 
         return collect
+
+
+def _stacked(rows: list[Tensor]) -> Int64Array:
+    """(n, *shape) each, as (n, T, *shape)."""
+    stacked: Int64Array = torch.stack(rows, dim=1).cpu().numpy().astype(np.int64)
+    return stacked
 
 
 def _kept(state: Any, mask: Tensor) -> Any:

@@ -1,4 +1,4 @@
-"""The input currents of a layer, in pieces of time: dense, or by visiting spikes where few fire."""
+"""What reaches a layer, in pieces of time: the input, the bias, and currents of spikes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snndeploy.numerics import FloatArray, Int64Array, window_share
+from snndeploy.numerics import Int64Array, window_share
 from snndeploy_backends.reference.plan import LayerPlan
 from snndeploy_backends.reference.scan import add_scaled
+
+MOST_STEPS = 64
+"""Steps taken together where no current is computed beforehand."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,19 +24,37 @@ class Spikes:
 
     Attributes:
         bytes: uint8 (T, n, *shape), channels last: spike + zero.
-        rates: (T,), the share of neurons that fired at each step.
+        events: int64 (T, n), how many neurons fired.
     """
 
     bytes: Tensor
-    rates: FloatArray
+    events: Int64Array
 
     def __len__(self) -> int:
         return len(self.bytes)
 
+    def at(self, t: int) -> Spikes:
+        """Step t alone; nothing if all was silent by then."""
+        return Spikes(self.bytes[t : t + 1], self.events[t : t + 1])
+
     def tail(self, rate: float) -> int:
         """The step from which on fewer than `rate` of the neurons fire."""
-        busy = np.flatnonzero(self.rates >= rate)
+        neurons = self.bytes[:1].numel()
+        busy = np.flatnonzero(self.events.sum(axis=1) >= rate * neurons)
         return int(busy[-1]) + 1 if len(busy) else 0
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A stretch of steps `first .. last-1`, treated alike throughout.
+
+    Attributes:
+        gathered: whether the layer's `gather` replaces its projection.
+    """
+
+    first: int
+    last: int
+    gathered: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,59 +63,70 @@ class Drive:
 
     Attributes:
         sources: spikes per layer that feeds it.
-        constant: (1, n, K), the input's current, or None.
-        left: steps of the span during which input and bias are injected.
+        input: the input's current, (1, n, K) if it is constant, else (F, n, K); or None.
+        fed: steps of the span during which the input arrives; the bias, for `left` steps.
         start: the step of the run at which the span begins.
         window: steps over which the bias is spread.
         piece: bytes of current computed at a time.
+        below: the share of neurons firing below which spikes are gathered, in wide layers.
     """
 
     layer: LayerPlan
     sources: Mapping[str, Spikes]
-    constant: Tensor | None
+    input: Tensor | None
+    fed: int
     left: int
     start: int
     window: int
     piece: int
+    below: float
     pool: ThreadPoolExecutor | None
 
     @property
-    def injected(self) -> int:
-        """Steps during which anything but spikes reaches the layer."""
-        return self.left if self.constant is not None or self.layer.bias is not None else 0
+    def injected(self) -> set[int]:
+        """Where input and bias end."""
+        fed = {self.fed} if self.input is not None else set()
+        return fed | ({self.left} if self.layer.bias is not None else set())
 
     @property
     def steps(self) -> int:
         """Steps after which nothing reaches the layer any more."""
-        return max([self.injected, *(len(self.sources[name]) for name in self.layer.sources)])
+        return max([0, *self.injected, *(len(self.sources[name]) for name in self.layer.sources)])
 
-    def pieces(self, rows: int) -> Iterator[tuple[int, int]]:
-        """Stretches of steps in which each source is dense, sparse or silent throughout."""
-        ends = {self.injected}
-        for name, linear in self.layer.spiking:
-            source = self.sources[name]
-            ends |= {len(source), source.tail(linear.below)}
-        ends |= {len(self.sources[name]) for name, _ in self.layer.scaled}
+    def pieces(self, rows: int) -> Iterator[Piece]:
+        """Stretches of steps in which each source is dense, gathered or silent throughout."""
+        ends = self.injected | {len(self.sources[name]) for name in self.layer.sources}
+        begin, silent = 0, 0
+        if self.layer.gather is not None:
+            source = self.sources[self.layer.gather_source]
+            begin = source.tail(self.below * self.layer.gather.efficiency)
+            silent = len(source)
+            ends.add(begin)
         row = rows * self.layer.layer.neurons * self.layer.dtype.itemsize
-        most = max(1, self.piece // row)
-        a = 0
+        first = 0
         for end in sorted(ends):
-            moving = any(len(self.sources[name]) > a for name in self.layer.sources)
-            step = most if moving else end
-            while a < end:
-                b = min(a + step, end)
-                yield a, b
-                a = b
+            gathered = self.layer.gather is not None and begin <= first < silent
+            others = len(self.layer.sources) - gathered
+            moving = any(len(self.sources[name]) > first for name in self.layer.sources)
+            moving |= self.input is not None and len(self.input) > 1
+            step = max(1, self.piece // row) if moving and (others or not gathered) else MOST_STEPS
+            while first < end:
+                last = min(first + step, end)
+                yield Piece(first, last, gathered)
+                first = last
 
-    def current(self, a: int, b: int, rows: int) -> Tensor | None:
-        """Sums (b - a, n, K) of steps `a` to `b`; (1, n, K) if constant; None if nothing came."""
+    def current(self, piece: Piece, rows: int) -> Tensor | None:
+        """Sums (steps, n, K), without what is gathered.
+
+        (1, n, K) if they are the same at each step; None if nothing came.
+        """
+        a, b = piece.first, piece.last
         total: Tensor | None = None
-        for name, linear in self.layer.spiking:
+        for index, (name, dense) in enumerate(self.layer.spiking):
             source = self.sources[name]
-            if a < len(source):
-                quiet = linear.sparse is not None and a >= source.tail(linear.below)
-                apply = linear.sparse if quiet and linear.sparse is not None else linear.dense
-                part = apply(source.bytes[a:b].flatten(0, 1)).view(b - a, rows, -1)
+            skipped = piece.gathered and index == self.layer.gather_index
+            if a < len(source) and not skipped:
+                part = dense(source.bytes[a:b].flatten(0, 1)).view(b - a, rows, -1)
                 total = part if total is None else total.add_(part)
         for name, weight in self.layer.scaled:
             if a < len(self.sources[name]):
@@ -103,13 +135,14 @@ class Drive:
                     total = torch.zeros(shape, dtype=self.layer.dtype)
                 spikes = self.sources[name].bytes[a:b]
                 add_scaled(total, spikes, weight, self.layer.zero, self.pool)
-        if a < self.left and self.constant is not None:
-            total = self.constant if total is None else total.add_(self.constant)
+        if self.input is not None and a < self.fed:
+            arriving = self.input if len(self.input) == 1 else self.input[a:b]
+            total = arriving if total is None else total.add_(arriving)
         return total
 
-    def bias(self, a: int, b: int) -> Int64Array | None:
-        """The shares of the bias at steps `a` to `b`, (b - a, C), or None if there are none."""
-        if self.layer.bias is None or a >= self.left:
+    def bias(self, piece: Piece) -> Int64Array | None:
+        """The shares of the bias, (steps, C), or None if there are none."""
+        if self.layer.bias is None or piece.first >= self.left:
             return None
-        steps = range(self.start + a, self.start + b)
+        steps = range(self.start + piece.first, self.start + piece.last)
         return np.stack([window_share(self.layer.bias, t, self.window) for t in steps])

@@ -18,9 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snndeploy.nodes import Conv2d, Flatten, Linear, Node, Pair, Scale, Shape, SumPool2d
-from snndeploy_backends.reference.scan import compiled
 
-LinearKind: TypeAlias = Literal["int8", "float"]
+LinearKind: TypeAlias = Literal["int8", "float", "matmul"]
 Map: TypeAlias = Callable[[Tensor], Tensor]
 
 MOST_BYTE = 127
@@ -38,7 +37,13 @@ def channels_last(x: Tensor) -> Tensor:
 
 
 def channels_first(x: Tensor) -> Tensor:
-    """The inverse of `channels_last`, as a view."""
+    """The inverse of `channels_last`, as a view.
+
+    A single channel gets the strides of the plain order: with those of channels last, which mean
+    the same, oneDNN (3.12) gives wrong float sums for some strided convolutions.
+    """
+    if x.ndim == 4 and x.shape[3] == 1:
+        return x.view(len(x), 1, *x.shape[1:3])
     return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
 
 
@@ -47,45 +52,27 @@ def last_shape(shape: Shape) -> Shape:
     return (*shape[1:], shape[0])
 
 
-def scatter(op: Conv2d | Linear, zero: int, dtype: torch.dtype) -> Map:
-    """Visit the spikes, one by one; a dense layer is a convolution of one pixel."""
-    conv = op if isinstance(op, Conv2d) else Conv2d(op.name, op.weight[:, :, None, None])
-    weight = np.ascontiguousarray(conv.weight.transpose(1, 2, 3, 0), dtype=np.int8)
-    where = np.array([*conv.stride, *conv.padding, *conv.dilation])
-
-    def apply(x: Tensor) -> Tensor:
-        images = x if x.ndim == 4 else x[:, None, None]
-        shape = conv.output_shape([(images.shape[3], *images.shape[1:3])])
-        total = torch.empty((len(x), *last_shape(shape)), dtype=dtype)
-        arguments = (images.numpy(), weight, zero, where, total.numpy())
-        compiled().scatter(*arguments, 0, len(x))
-        return total if x.ndim == 4 else total.flatten(1)
-
-    return apply
-
-
 def _bytes(op: Conv2d | Linear) -> Tensor:
     """The weights as int8, row-major: packing reads other layouts wrongly."""
     return torch.from_numpy(np.ascontiguousarray(op.weight, dtype=np.int8))
 
 
 def int8_conv(op: Conv2d, zero: int) -> Map:
-    """Bytes (rows, H, W, C) to float32 sums, by oneDNN; padding holds no spikes.
+    """Bytes (rows, H, W, C) to float32 sums, by oneDNN; padding holds no spikes. No dilation.
 
     oneDNN (3.12) gives wrong sums for bytes with a zero point where a place of the output sees
-    padding only, so padding as wide as the kernel is written out, and any beside a dilated one.
+    padding only, so padding as wide as the kernel is written out.
     """
     ops, out = torch.ops.onednn, len(op.weight)
     scale, no_zeros = torch.ones(out), torch.zeros(out, dtype=torch.int32)
-    reach = [k - 1 if d == 1 else 0 for d, k in zip(op.dilation, op.weight.shape[2:], strict=True)]
-    wide = zero > 0 and any(p > r for p, r in zip(op.padding, reach, strict=True))
+    wide = zero > 0 and any(p >= k for p, k in zip(op.padding, op.weight.shape[2:], strict=True))
     padding = [0, 0] if wide else list(op.padding)
     where = (list(op.stride), padding, list(op.dilation), op.groups)
     packed = ops.qconv_prepack(_bytes(op), scale, 1.0, zero, *where, None)
     tail: tuple[Any, ...] = (1.0, 0, torch.float32, "none", [], "")
 
     def apply(x: Tensor) -> Tensor:
-        images = channels_first(_padded(x, op.padding, zero) if wide else x)
+        images = channels_first(padded(x, op.padding, zero) if wide else x)
         y = ops.qconv2d_pointwise(images, 1.0, zero, packed, scale, no_zeros, None, *where, *tail)
         return channels_last(y)
 
@@ -106,14 +93,14 @@ def int8_linear(op: Linear, zero: int) -> Map:
     return apply
 
 
-def float_stage(op: Node, dtype: torch.dtype) -> Map:
+def float_stage(op: Node, dtype: torch.dtype, device: str = "cpu") -> Map:
     """Numbers to numbers of `dtype`, channels last, for any linear node."""
     if isinstance(op, Flatten):
         return lambda x: channels_first(x).flatten(1)
     if isinstance(op, SumPool2d):
         return sum_pool(op, 0)
     assert isinstance(op, Conv2d | Linear | Scale)
-    weight = torch.from_numpy(op.weight).to(dtype)
+    weight = torch.from_numpy(op.weight).to(device, dtype)
     if isinstance(op, Linear):
         return lambda x: F.linear(x, weight)
     if isinstance(op, Scale):
@@ -139,7 +126,7 @@ def sum_pool(op: SumPool2d, zero: int) -> Map:
 def windows(x: Tensor, kernel: Pair, stride: Pair, padding: Pair, fill: int) -> list[Tensor]:
     """For each place in the kernel the values (rows, H_out, W_out, C) that it meets, as views."""
     if padding != (0, 0):
-        x = _padded(x, padding, fill)
+        x = padded(x, padding, fill)
     (a, b), (down, right) = stride, (x.shape[1] - kernel[0], x.shape[2] - kernel[1])
     return [
         x[:, i : i + down + 1 : a, j : j + right + 1 : b]
@@ -148,7 +135,7 @@ def windows(x: Tensor, kernel: Pair, stride: Pair, padding: Pair, fill: int) -> 
     ]
 
 
-def _padded(x: Tensor, padding: Pair, fill: int) -> Tensor:
+def padded(x: Tensor, padding: Pair, fill: int) -> Tensor:
     """(rows, H, W, C) with `fill` around the pixels."""
     return F.pad(x, (0, 0, padding[1], padding[1], padding[0], padding[0]), value=fill)
 

@@ -14,12 +14,13 @@ from torch import Tensor
 from snndeploy.errors import InputError
 from snndeploy.layers import Layer
 from snndeploy.network import Network
-from snndeploy.nodes import MaxPool2d, Neuron, Output, Scale, Shape
+from snndeploy.nodes import Input, MaxPool2d, Neuron, Output, Scale, Shape
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
 from snndeploy.ranges import ranges
-from snndeploy_backends.exact_floats import exact_float
+from snndeploy_backends.exact_floats import exact_float, shortened
 from snndeploy_backends.reference import kernels, projections, scan
+from snndeploy_backends.reference.gather import Gather, gather
 from snndeploy_backends.reference.kernels import Map
 
 MEMORY_VARIABLE = "SNNDEPLOY_MEMORY_BYTES"
@@ -37,6 +38,10 @@ class Options:
         memory: bytes that may be used beside weights, inputs and results.
         rows: the most samples that one thread takes at a time.
         piece: bytes of input current computed before they are scanned.
+        below: the share of neurons firing below which spikes are gathered; 0 for never, infinite
+            for wherever it can be.
+        ahead: steps times samples that a session computes at once, within bounds.
+        device: PyTorch's name of where the tensors are.
     """
 
     linear: kernels.LinearKind
@@ -45,6 +50,9 @@ class Options:
     memory: int
     rows: int = 16
     piece: int = 2 << 20
+    below: float = 0.0
+    ahead: int = 32
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +65,8 @@ class LayerPlan:
         zero: what the bytes of spikes hold for no spike.
         spiking: source and map of each projection from a spiking layer, except
         scaled: source and weights of identity branches, if there is a compiled loop for them.
-        constant: maps of the projections from the input.
+        gather: in place of one of `spiking`, the one at `gather_index`, where few neurons fire.
+        entry: maps of the projections from the input.
         theta, v0: of `dtype`, per channel and repeated to a block; empty unless neurons.
         bias: int64 (C,), the total over the window; None if it is zero.
         levels: the cap; the largest count that a pool can meet.
@@ -68,9 +77,11 @@ class LayerPlan:
     shape: Shape
     dtype: torch.dtype
     zero: int
-    spiking: tuple[tuple[str, projections.SpikeMap], ...]
+    spiking: tuple[tuple[str, Map], ...]
     scaled: tuple[tuple[str, Tensor], ...]
-    constant: tuple[Map, ...]
+    gather: Gather | None
+    gather_index: int
+    entry: tuple[Map, ...]
     theta: Tensor
     v0: Tensor
     bias: Int64Array | None
@@ -82,6 +93,11 @@ class LayerPlan:
         """The spiking layers that feed it."""
         return tuple(name for name, _ in (*self.spiking, *self.scaled))
 
+    @property
+    def gather_source(self) -> str:
+        """The layer whose spikes are gathered."""
+        return self.spiking[self.gather_index][0]
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -90,25 +106,27 @@ class Plan:
     Attributes:
         layers: without the input, the readout last.
         signed: exact mode.
+        per_step: the input comes step by step.
         state_bytes: membranes and counts of one sample.
         spike_bytes: the most spikes of one sample and step that are alive together.
     """
 
     layers: tuple[LayerPlan, ...]
     signed: bool
+    per_step: bool
     window: int
     steps: int
     state_bytes: int
     spike_bytes: int
 
 
-Kinds: TypeAlias = tuple[kernels.LinearKind, scan.ScanKind]
+Kinds: TypeAlias = tuple[kernels.LinearKind, scan.ScanKind, str]
 
 _plans: WeakKeyDictionary[Network, dict[Any, Plan]] = WeakKeyDictionary()
 
 
-def default_memory() -> int:
-    """The variable's value, or a quarter of the memory that is free, at most 4 GiB."""
+def default_memory(device: str = "cpu") -> int:
+    """The variable's value, or a quarter of what is free, at most 4 GiB; on a GPU half of it."""
     text = os.environ.get(MEMORY_VARIABLE)
     if text is not None:
         if not text.isdecimal() or int(text) < 1:
@@ -116,6 +134,9 @@ def default_memory() -> int:
                 f"{text!r} is not a number of bytes", where=MEMORY_VARIABLE, remedy="use digits"
             )
         return int(text)
+    if device != "cpu":
+        free, _ = torch.cuda.mem_get_info()
+        return (free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()) // 2
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -125,9 +146,9 @@ def default_memory() -> int:
 
 def plan(program: Program, steps: int, options: Options) -> Plan:
     """Prepare a program, or find what was prepared before."""
-    kinds = (options.linear, options.scan)
+    kinds = (options.linear, options.scan, options.device)
     known = _plans.setdefault(program.network, {})
-    key = (steps, kinds, torch.get_float32_matmul_precision())
+    key = (steps, kinds, shortened())
     if key not in known:
         known[key] = _prepare(program, steps, kinds)
     return known[key]
@@ -157,27 +178,46 @@ def _prepare(program: Program, steps: int, kinds: Kinds) -> Plan:
         sum(x.layer.neurons for x in found[: index + 1] if x.last_use >= index)
         for index in range(len(found))
     ]
-    return Plan(tuple(found), signed, network.window, steps, state, max(alive, default=1))
+    return Plan(
+        layers=tuple(found),
+        signed=signed,
+        per_step=network.input.per_step,
+        window=network.window,
+        steps=steps,
+        state_bytes=state,
+        spike_bytes=max(alive, default=1),
+    )
 
 
 def _layer_plan(
     network: Network, layer: Layer, dtype: torch.dtype, levels: int, last_use: int, kinds: Kinds
 ) -> LayerPlan:
-    node, zero = layer.node, int(network.mode == "exact")
+    node, zero, (linear, loops, device) = layer.node, int(network.mode == "exact"), kinds
     empty = np.zeros(0, np.int64)
     theta, v0 = (node.threshold, node.v0) if isinstance(node, Neuron) else (empty, empty)
     bias = node.bias if isinstance(node, Neuron | Output) else None
-    spiking, scaled, constant = [], [], []
+    spiking: list[tuple[str, Map]] = []
+    scaled: list[tuple[str, Tensor]] = []
+    entry: list[Map] = []
+    best: Gather | None = None
+    index = 0
     for path in layer.projections if layer.kind != "max_pool" else ():
         only = path.ops[0] if len(path.ops) == 1 else None
         if path.source == network.input.name:
-            constant.append(projections.value_map(path, dtype))
-        elif isinstance(only, Scale) and kinds[1] == "numba":
+            entry.append(projections.value_map(path, dtype, linear, _most(network.input), device))
+            continue
+        if isinstance(only, Scale) and loops == "numba":
             weight = torch.from_numpy(only.weight).to(dtype)
             scaled.append((path.source, scan.repeated(weight, layer.neurons)))
-        else:
-            shape = network.shapes[path.source]
-            spiking.append((path.source, projections.spike_map(path, shape, zero, dtype, kinds)))
+            continue
+        shape = network.shapes[path.source]
+        weights = projections.only_weights(path, shape)
+        if loops == "numba" and dtype == torch.float32 and len(theta) and weights is not None:
+            found = gather(*weights, signed=zero == 1, theta=theta)
+            if found is not None and (best is None or found.weight.size > best.weight.size):
+                best, index = found, len(spiking)
+        dense = projections.spike_map(path, shape, zero, dtype, linear, device)
+        spiking.append((path.source, dense))
     return LayerPlan(
         layer=layer,
         shape=kernels.last_shape(layer.shape),
@@ -185,13 +225,22 @@ def _layer_plan(
         zero=zero,
         spiking=tuple(spiking),
         scaled=tuple(scaled),
-        constant=tuple(constant),
-        theta=_repeated(theta, layer, dtype),
-        v0=_repeated(v0, layer, dtype),
+        gather=best,
+        gather_index=index,
+        entry=tuple(entry),
+        theta=_repeated(theta, layer, dtype).to(device),
+        v0=_repeated(v0, layer, dtype).to(device),
         bias=bias.astype(np.int64) if bias is not None and bias.any() else None,
         levels=levels,
         last_use=last_use,
     )
+
+
+def _most(node: Input) -> int:
+    """The largest magnitude of what comes in at one step."""
+    assert node.grid is not None
+    low, high = min(node.grid.low, 0), max(node.grid.high, 0)
+    return high - low if node.per_step else max(high, -low)
 
 
 def _repeated(values: Int64Array, layer: Layer, dtype: torch.dtype) -> Tensor:

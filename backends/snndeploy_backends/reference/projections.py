@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -19,27 +18,9 @@ from snndeploy_backends.reference.kernels import (
     float_stage,
     int8_conv,
     int8_linear,
-    scatter,
     sum_pool,
 )
-from snndeploy_backends.reference.scan import ScanKind
-
-_WORTHWHILE = 0.012 / 64
-"""Visiting spikes beats the integer kernels below this rate for each output channel: measured."""
-
-
-@dataclass(frozen=True)
-class SpikeMap:
-    """A projection as functions from bytes (rows, *shape) to sums (rows, *out).
-
-    Attributes:
-        dense: right for any spikes.
-        sparse: faster where fewer than `below` of the neurons fire; None if there is none.
-    """
-
-    dense: Map
-    sparse: Map | None = None
-    below: float = 0.0
+from snndeploy_backends.reference.products import growth, is_product, product
 
 
 def spike_map(
@@ -47,9 +28,10 @@ def spike_map(
     shape: Shape,
     zero: int,
     dtype: torch.dtype,
-    kinds: tuple[LinearKind, ScanKind],
-) -> SpikeMap:
-    """Choose kernels for a projection.
+    kind: LinearKind,
+    device: str = "cpu",
+) -> Map:
+    """A projection as a function from bytes (rows, *shape) to sums (rows, *out).
 
     Args:
         shape: of the source, channels first, as everywhere in a network.
@@ -71,24 +53,43 @@ def spike_map(
     elif ops and isinstance(ops[0], Flatten) and len(ops) > 1 and isinstance(ops[1], Linear):
         ops[:2] = [_channels_last(ops[1], shape)]
         stages.append(lambda x: x.reshape(len(x), -1))
-    rest = [float_stage(op, dtype) for op in ops]
-    to_numbers: Map = lambda x: x.to(dtype).sub_(zero)  # noqa: E731
+    rest = _numbers(ops, dtype, kind, most - zero, device)
+    start = torch.int8 if kind == "matmul" and ops and is_product(ops[0]) else dtype
+    to_numbers: Map = lambda x: x.to(start).sub_(zero)  # noqa: E731
     dense = [*stages, to_numbers, *rest]
-    if not ops or not isinstance(ops[0], Conv2d | Linear) or not _has_bytes(ops[0]):
-        return SpikeMap(_chain(dense))
-    op = ops[0]
-    if kinds[0] == "int8" and dtype == torch.float32 and _fits_float32(op, most):
+    if kind == "int8" and dtype == torch.float32 and ops and _is_int8(ops[0], most):
+        op = ops[0]
+        assert isinstance(op, Conv2d | Linear)
         stage = int8_conv(op, zero) if isinstance(op, Conv2d) else int8_linear(op, zero)
         dense = [*stages, stage, *rest[1:]]
-    if kinds[1] != "numba" or (isinstance(op, Conv2d) and op.groups > 1):
-        return SpikeMap(_chain(dense))
-    below = _WORTHWHILE * min(len(op.weight), 320)
-    return SpikeMap(_chain(dense), _chain([*stages, scatter(op, zero, dtype), *rest[1:]]), below)
+    return _chain(dense)
 
 
-def value_map(projection: Projection, dtype: torch.dtype) -> Map:
-    """The projection as a function on numbers (rows, *shape), channels last."""
-    return _chain([float_stage(op, dtype) for op in projection.ops])
+def value_map(
+    projection: Projection,
+    dtype: torch.dtype,
+    kind: LinearKind = "float",
+    value: int = 0,
+    device: str = "cpu",
+) -> Map:
+    """The projection as a function on numbers (rows, *shape) up to `value`, channels last."""
+    return _chain(_numbers(projection.ops, dtype, kind, value, device))
+
+
+def _numbers(
+    ops: Sequence[Node], dtype: torch.dtype, kind: LinearKind, value: int, device: str
+) -> list[Map]:
+    """The nodes as functions on numbers, which are up to `value` in magnitude at first."""
+    if kind != "matmul":
+        return [float_stage(op, dtype, device) for op in ops]
+    maps: list[Map] = []
+    for op in ops:
+        if isinstance(op, Conv2d | Linear) and is_product(op):
+            maps.append(product(op, value, dtype, device))
+        else:
+            maps.append(float_stage(op, dtype, device))
+        value *= growth(op)
+    return maps
 
 
 def _chain(stages: Sequence[Map]) -> Map:
@@ -131,11 +132,27 @@ def _as_dense(op: Conv2d, shape: Shape) -> Linear:
     return Linear(op.name, matrix.reshape(-1, prod(shape)))
 
 
-def _has_bytes(op: Conv2d | Linear) -> bool:
-    return int(op.weight.min()) >= -128 and int(op.weight.max()) <= 127
+def _is_int8(op: Node, most: int) -> bool:
+    """Whether int8 kernels are exact: float32 holds every sum of bytes up to `most`.
+
+    oneDNN (3.12) crashes on some dilated convolutions of bytes and gets some wrong, and some of one
+    channel a group with unequal strides.
+    """
+    if isinstance(op, Conv2d):
+        lone = op.weight.shape[1] == 1 and op.stride[0] != op.stride[1]
+        if lone or op.dilation != (1, 1):
+            return False
+    if not isinstance(op, Conv2d | Linear) or op.weight.min() < -128 or op.weight.max() > 127:
+        return False
+    return growth(op) * most < 1 << 24
 
 
-def _fits_float32(op: Conv2d | Linear, most: int) -> bool:
-    """Whether every sum of products with bytes up to `most` is an integer that float32 holds."""
-    sums = abs(op.weight.astype(np.int64)).reshape(len(op.weight), -1).sum(axis=1)
-    return int(sums.max()) * most < 1 << 24
+def only_weights(projection: Projection, shape: Shape) -> tuple[Conv2d | Linear, Shape] | None:
+    """The one weighted node of a projection without pools, for channels last, and its input."""
+    match projection.ops:
+        case (Conv2d() as op,) | (Linear() as op,):
+            return op, shape
+        case (Flatten(), Linear() as op):
+            return _channels_last(op, shape), (prod(shape),)
+        case _:
+            return None

@@ -15,11 +15,15 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from snndeploy.nodes import MaxPool2d
 from snndeploy.numerics import Int64Array
 
 ScanKind: TypeAlias = Literal["numba", "torch"]
+
+_WORTH_SHARING = 250_000
 
 BLOCK = 2048
 """Neurons whose state stays in the first-level cache while time passes."""
@@ -90,7 +94,6 @@ def _scan_torch(
     v, n = population.membrane, population.count
     width, block = v.shape[1], len(population.theta)
     theta = population.theta.repeat(-(-width // block))[:width]
-    events = np.zeros(out.shape[:2], np.int64)
     for t in range(len(out)):
         if current is not None:
             v += current[t % len(current)]
@@ -103,9 +106,8 @@ def _scan_torch(
         else:
             spikes = (v >= theta).to(v.dtype)
         v -= theta * spikes
-        events[t] = np.count_nonzero(spikes.numpy(), axis=1)
         out[t] = spikes + int(population.signed)
-    return events
+    return _events(out, int(population.signed))
 
 
 def _scan_numba(
@@ -137,9 +139,64 @@ def _scan_numba(
     )
     loops = compiled()
     kernel = loops.scan_signed if population.signed else loops.scan_unsigned
-    share(kernel, arguments, units, pool, units * steps * block)
+    share(kernel, arguments, range(units), pool, 0.2 * units * steps * block)
     total: Int64Array = events.reshape(rows, -1, steps).sum(axis=1).T
     return total
+
+
+@dataclass(frozen=True, eq=False)
+class PoolState:
+    """A max-pool's running counts (n, H, W, C), and their maxima (n, H_out, W_out, C)."""
+
+    count: Tensor
+    pooled: Tensor
+
+
+def scan_pool(
+    kind: ScanKind,
+    node: MaxPool2d,
+    state: PoolState,
+    spikes: Tensor,
+    zero: int,
+    out: Tensor,
+    pool: ThreadPoolExecutor | None = None,
+) -> Int64Array:
+    """What the maxima gain at each of the T steps.
+
+    Args:
+        spikes: uint8 (T, n, H, W, C), of the layer that is pooled.
+        out: uint8 (T, n, H_out, W_out, C), receives change + zero.
+
+    Returns:
+        Events, int64 (T, n).
+    """
+    if kind == "torch":
+        return _pool_torch(node, state, spikes, zero, out)
+    steps, rows = spikes.shape[:2]
+    window = (*node.kernel, *node.stride, *node.padding)
+    events = np.zeros((rows, steps), np.int64)
+    arrays = (spikes.numpy(), zero, window, state.count.numpy(), state.pooled.numpy(), out.numpy())
+    share(compiled().pool_counts, (*arrays, events), range(rows), pool, 0.3 * spikes.numel())
+    return events.T
+
+
+def _pool_torch(
+    node: MaxPool2d, state: PoolState, spikes: Tensor, zero: int, out: Tensor
+) -> Int64Array:
+    for t in range(len(spikes)):
+        state.count.add_(spikes[t]).sub_(zero)
+        counts = state.count.permute(0, 3, 1, 2).float()
+        pooled = F.max_pool2d(counts, node.kernel, node.stride, node.padding)
+        change = pooled.permute(0, 2, 3, 1) - state.pooled
+        out[t] = change + zero
+        state.pooled.add_(change.to(state.pooled.dtype))
+    return _events(out.flatten(2), zero)
+
+
+def _events(out: Tensor, zero: int) -> Int64Array:
+    """How many of (T, n, K) fired, (T, n); counted where they are."""
+    events: Int64Array = torch.count_nonzero(out != zero, dim=2).cpu().numpy()
+    return events
 
 
 def add_scaled(
@@ -148,23 +205,27 @@ def add_scaled(
     """Add `weight * spike` to `total` (T, n, K); weight is `repeated`. Needs numba."""
     rows = total.flatten(0, 1).numpy()
     arguments = (rows, spikes.reshape(rows.shape).numpy(), weight.numpy(), zero)
-    share(compiled().add_scaled, arguments, len(rows), pool, rows.size)
+    share(compiled().add_scaled, arguments, range(len(rows)), pool, 0.1 * rows.size)
 
 
 def share(
     kernel: Callable[..., None],
     arguments: tuple[Any, ...],
-    units: int,
+    units: range,
     pool: ThreadPoolExecutor | None,
-    work: int,
+    nanoseconds: float,
 ) -> None:
-    """Call `kernel(*arguments, first, last)` for all units, with the pool's help if it pays."""
-    if pool is None or units < 2 or work < 1 << 17:
-        kernel(*arguments, 0, units)
+    """Call `kernel(*arguments, first, last)` for all units, with the pool's help if it pays.
+
+    Args:
+        nanoseconds: what one thread needs, about; waking another takes some 60,000.
+    """
+    if pool is None or len(units) < 2 or nanoseconds < _WORTH_SHARING:
+        kernel(*arguments, units.start, units.stop)
         return
-    middle = units // 2
-    other = pool.submit(kernel, *arguments, middle, units)
-    kernel(*arguments, 0, middle)
+    middle = units.start + len(units) // 2
+    other = pool.submit(kernel, *arguments, middle, units.stop)
+    kernel(*arguments, units.start, middle)
     other.result()
 
 

@@ -124,35 +124,48 @@ def add_scaled(total: Any, spikes: Any, weight: Any, zero: int, first: int, last
 
 
 @njit(nogil=True, cache=True)
-def scatter(
-    spikes: Any, weight: Any, zero: int, where: Any, total: Any, first: int, last: int
+def pool_counts(
+    spikes: Any,
+    zero: int,
+    window: Any,
+    count: Any,
+    pooled: Any,
+    out: Any,
+    events: Any,
+    first: int,
+    last: int,
 ) -> None:
-    """A convolution that visits spikes only.
+    """Maxima of running counts over windows, and by how much they change from step to step.
 
     Args:
-        spikes: uint8 (rows, H, W, C_in).
-        weight: int8 (C_in, K_h, K_w, C_out).
-        where: stride, padding, dilation, each down and right.
-        total: (rows, H_out, W_out, C_out), overwritten with the sums.
+        spikes: uint8 (T, n, H, W, C).
+        window: kernel, stride and padding, each down and right.
+        count: (n, H, W, C), the running counts; updated, like their maxima `pooled`.
+        pooled: (n, H_out, W_out, C).
+        out: uint8 (T, n, H_out, W_out, C), receives change + zero.
+        events: int64 (n, T), receives the number of changes.
     """
-    _, height, width, channels = spikes.shape
-    down, right = total.shape[1:3]
-    for row in range(first, last):
-        total[row] = 0
-        for y in range(height):
-            for x in range(width):
-                for c in range(channels):
-                    if spikes[row, y, x, c] == zero:
-                        continue
-                    value = total.dtype.type(int(spikes[row, y, x, c]) - zero)
-                    for i in range(weight.shape[1]):
-                        a, rest = divmod(y + where[2] - i * where[4], where[0])
-                        if rest or a < 0 or a >= down:
-                            continue
-                        for j in range(weight.shape[2]):
-                            b, rest = divmod(x + where[3] - j * where[5], where[1])
-                            if rest or b < 0 or b >= right:
-                                continue
-                            sums, some = total[row, a, b], weight[c, i, j]
-                            for o in range(len(some)):
-                                sums[o] += value * total.dtype.type(some[o])
+    _, height, width, channels = count.shape
+    best = np.empty(channels, count.dtype)
+    for sample in range(first, last):
+        for t in range(len(spikes)):
+            seen, found = count[sample].reshape(-1), spikes[t, sample].reshape(-1)
+            for i in range(len(seen)):
+                seen[i] += found[i]
+                seen[i] -= zero
+            fired = 0
+            for y in range(out.shape[2]):
+                for x in range(out.shape[3]):
+                    best[:] = 0
+                    top, left = y * window[2] - window[4], x * window[3] - window[5]
+                    for a in range(max(top, 0), min(top + window[0], height)):
+                        for b in range(max(left, 0), min(left + window[1], width)):
+                            here = count[sample, a, b]
+                            for c in range(channels):
+                                best[c] = max(best[c], here[c])
+                    before, emitted = pooled[sample, y, x], out[t, sample, y, x]
+                    for c in range(channels):
+                        emitted[c] = np.uint8(best[c] - before[c] + zero)
+                        fired += int(best[c] != before[c])
+                        before[c] = best[c]
+            events[sample, t] = fired

@@ -1,10 +1,14 @@
 """The job that the parent hands to the worker: a folder of JSON and plain NumPy arrays.
 
-    job.json      {"protocol": 1, "steps", "state_bits", "network": {nodes, edges, mode, window}}
+    job.json      {"protocol": 1, "steps", "state_bits", "probe",
+                   "network": {nodes, edges, mode, window}}
     arrays.npz    the nodes' arrays, named "<node>.<field>"
     inputs.npy    int64 (N, *input shape), on the input grid
     layer_<i>.npy written by the worker: int8 (N, steps, *shape) spikes of the i-th layer, or
                   int64 (N, steps, classes), the readout's membrane
+    currents.npy, membranes.npy
+                  written by the worker if a layer of neurons is probed: int64 (N, steps, *shape)
+                  and (N, steps + 1, *shape)
     error.json    written by the worker: the first failure of any process
 
 Both sides use this module, so it keeps to what the worker's Python and NumPy know.
@@ -58,12 +62,14 @@ class Job:
         inputs: int64 (N, *input shape), on the input grid.
         steps: logical steps for each sample.
         state_bits: the signed word that no membrane may leave.
+        probe: the layer of neurons whose currents and membranes are recorded, or none.
     """
 
     network: Network
     inputs: Int64Array
     steps: int
     state_bits: int
+    probe: str = ""
 
     def physical_steps(self, depth: int) -> int:
         """Steps of the pipeline: the samples one after the other, then `depth` to drain it."""
@@ -78,6 +84,7 @@ def write_job(job: Job, folder: Path) -> None:
         "protocol": PROTOCOL,
         "steps": job.steps,
         "state_bits": job.state_bits,
+        "probe": job.probe,
         "network": {
             "name": network.name,
             "mode": network.mode,
@@ -113,12 +120,18 @@ def read_job(folder: Path) -> Job:
         inputs=np.load(folder / "inputs.npy", allow_pickle=False),
         steps=document["steps"],
         state_bits=document["state_bits"],
+        probe=document["probe"],
     )
 
 
 def layer_file(folder: Path, index: int) -> Path:
     """Where the worker records the layer with this index in the layer view."""
     return folder / f"layer_{index}.npy"
+
+
+def probe_files(folder: Path) -> tuple[Path, Path]:
+    """Where the worker records the currents and the membranes of the probed layer."""
+    return folder / "currents.npy", folder / "membranes.npy"
 
 
 def record_failure(folder: Path, failure: dict[str, Any]) -> None:

@@ -37,21 +37,20 @@ class Population(Protocol):
 
 
 class Source:
-    """The input: grid integers for the window (exact mode) or for ever (rate mode)."""
+    """The input layer: grid integers, constant or step by step."""
 
     def __init__(self, job: Job) -> None:
-        self.inputs = job.inputs.astype(np.int32)
-        self.silence: Message = np.zeros_like(self.inputs[0])
-        self.duration = _injection_steps(job)
-        self.current = self.silence
+        self.network, self.inputs = job.network, job.inputs.astype(np.int32)
+        self.current = self.inputs[:1]
 
     def begin(self, sample: int) -> None:
         """Take up the next sample."""
-        self.current = self.inputs[sample]
+        self.current = self.inputs[sample : sample + 1]
 
     def step(self, t: int, messages: Sequence[Message]) -> Message:
-        """The sample within the window, silence after it."""
-        return self.current if t < self.duration else self.silence
+        """What the input emits."""
+        emitted: Message = self.network.stimulus(self.current, t)[0]
+        return emitted
 
 
 class _Membranes:
@@ -66,14 +65,15 @@ class _Membranes:
         self.window, self.duration = job.network.window, _injection_steps(job)
         self.bits = job.state_bits
         self.start: Int64Array = np.zeros((1, *layer.shape), np.int64)
-        self.membrane = self.start
+        self.membrane = self.current = self.start
 
     def integrate(self, t: int, messages: Sequence[Message]) -> Int64Array:
         """The membranes after the input of step t, held to the state word."""
-        v = self.membrane + total_current(self.projections, messages)
+        current = total_current(self.projections, messages)
         if t < self.duration:
             share = window_share(self.bias, t, self.window)
-            v = v + linear_ops.per_channel(share, v.ndim)
+            current = current + linear_ops.per_channel(share, current.ndim)
+        v, self.current = self.membrane + current, current
         check_word(
             *(int(v.min()), int(v.max())),
             bits=self.bits,
@@ -108,6 +108,27 @@ class Neurons(_Membranes):
         )
         emitted: Message = spikes[0]
         return emitted
+
+
+class WatchedNeurons(Neurons):
+    """Neurons whose currents (N, steps, *shape) and membranes (N, steps + 1, *shape) are kept."""
+
+    def __init__(self, layer: Layer, job: Job, currents: Message, membranes: Message) -> None:
+        super().__init__(layer, job)
+        self.currents, self.membranes, self.sample = currents, membranes, 0
+
+    def begin(self, sample: int) -> None:
+        """Back to v0 and a count of 0."""
+        super().begin(sample)
+        self.sample = sample
+        self.membranes[sample, 0] = self.membrane[0]
+
+    def step(self, t: int, messages: Sequence[Message]) -> Message:
+        """The spikes of step t."""
+        spikes = super().step(t, messages)
+        self.currents[self.sample, t] = self.current[0]
+        self.membranes[self.sample, t + 1] = self.membrane[0]
+        return spikes
 
 
 class Readout(_Membranes):

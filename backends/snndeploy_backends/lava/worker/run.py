@@ -12,10 +12,16 @@ import numpy as np
 
 from snndeploy.layers import Layer, layers
 from snndeploy_backends.lava.worker.heart import Heart
-from snndeploy_backends.lava.worker.job import Job, layer_file, read_failure, read_job
+from snndeploy_backends.lava.worker.job import (
+    Job,
+    layer_file,
+    probe_files,
+    read_failure,
+    read_job,
+)
 from snndeploy_backends.lava.worker.mends import import_lava
 from snndeploy_backends.lava.worker.pipeline import Stage, silent_message
-from snndeploy_backends.lava.worker.populations import populations
+from snndeploy_backends.lava.worker.populations import WatchedNeurons, populations
 
 CHANNEL_SLOTS = 4
 """Messages that a channel holds. The phases keep at most two under way."""
@@ -48,14 +54,26 @@ def _stages(job: Job, view: Sequence[Layer], board: Any, folder: Path) -> list[S
     for index, (layer, population) in enumerate(zip(view, populations(job, view), strict=True)):
         record = None
         if layer.kind != "input":
-            record = np.lib.format.open_memmap(
-                layer_file(folder, index),
-                mode="w+",
-                dtype=np.int64 if layer.kind == "readout" else np.int8,
-                shape=(len(job.inputs), job.steps, *layer.shape),
-            )
-        stages.append(Stage(population, layer, job, record, board[index], folder))
+            dtype = np.int64 if layer.kind == "readout" else np.int8
+            record = _record(layer_file(folder, index), dtype, layer, job, job.steps)
+        neurons = _watched(layer, job, folder) if layer.name == job.probe else population
+        stages.append(Stage(neurons, layer, job, record, board[index], folder))
     return stages
+
+
+def _watched(layer: Layer, job: Job, folder: Path) -> WatchedNeurons:
+    currents, membranes = probe_files(folder)
+    return WatchedNeurons(
+        layer,
+        job,
+        _record(currents, np.int64, layer, job, job.steps),
+        _record(membranes, np.int64, layer, job, job.steps + 1),
+    )
+
+
+def _record(file: Path, dtype: type[Any], layer: Layer, job: Job, steps: int) -> Any:
+    shape = (len(job.inputs), steps, *layer.shape)
+    return np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
 
 
 def _connected(job: Job, view: Sequence[Layer], stages: Sequence[Stage]) -> Any:

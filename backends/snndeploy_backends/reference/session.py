@@ -1,0 +1,130 @@
+"""A batch driven step by step, computed a few steps ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from snndeploy.backend import Step
+from snndeploy.numerics import BoolArray, Int8Array, Int64Array
+from snndeploy.program import Program
+from snndeploy_backends.exact_floats import exact_kernels
+from snndeploy_backends.reference.folded import one_thread, recorded
+from snndeploy_backends.reference.plan import Options, plan
+from snndeploy_backends.reference.walk import Span, Walk
+
+MOST_AHEAD = 4
+"""Steps that are computed at once, at most."""
+
+
+class EngineSession:
+    """Samples that a controller may stop after any step.
+
+    Some steps are computed at once, as many as fill the kernels, and handed out one by one. What
+    was computed beyond a sample's stop is dropped.
+    """
+
+    def __init__(self, program: Program, inputs: Int64Array, steps: int, options: Options) -> None:
+        self.plan, self.options = plan(program, steps, options), options
+        self.threads = torch.get_num_threads()
+        workers = min(options.workers, len(inputs))
+        one = workers < 2
+        self.pool: ThreadPoolExecutor | None = None
+        if options.workers > 1:
+            start = None if one else one_thread
+            self.pool = ThreadPoolExecutor(1 if one else workers, initializer=start)
+        cuts = np.linspace(0, len(inputs), max(workers, 1) + 1).astype(int)
+        shared = self.pool if one else None
+        with torch.inference_mode(), exact_kernels():
+            self.walks = [
+                Walk(self.plan, inputs[a:b], options, True, shared) for a, b in pairwise(cuts)
+            ]
+        self.spans: list[Span] = []
+        self.alive = [np.arange(walk.rows) for walk in self.walks]
+        self.at = self.ready = self.time = 0
+
+    def step(self) -> Step:
+        """Advance by one logical step."""
+        if self.at == self.ready:
+            self._compute()
+        t, self.at = self.at, self.at + 1
+        logits = [
+            span.logits[rows, min(t, span.steps - 1)]
+            for span, rows in zip(self.spans, self.alive, strict=True)
+        ]
+        events: dict[str, Int64Array] = {}
+        for layer in self.plan.layers[:-1]:
+            name = layer.layer.name
+            found = [
+                span.events[name][t, rows] if t < len(span.events[name]) else rows * 0
+                for span, rows in zip(self.spans, self.alive, strict=True)
+            ]
+            events[name] = np.concatenate(found)
+        return Step(np.concatenate(logits), _Spikes(self, t), events)
+
+    def keep(self, rows: BoolArray) -> None:
+        """Go on with some of the samples; the others leave the batch."""
+        first = 0
+        for index, alive in enumerate(self.alive):
+            self.alive[index] = alive[rows[first : first + len(alive)]]
+            first += len(alive)
+
+    def close(self) -> None:
+        """Drop the state."""
+        if self.pool is not None:
+            self.pool.shutdown()
+            torch.set_num_threads(self.threads)
+        self.walks, self.spans, self.alive = [], [], []
+
+    def spikes(self, name: str, t: int) -> Int8Array:
+        """What a layer emitted at step t of those that were computed last, int8 (n, *shape)."""
+        zero = int(self.plan.signed)
+        parts = [
+            recorded(span.spikes[name].at(t), 1, zero)[rows, 0]
+            for span, rows in zip(self.spans, self.alive, strict=True)
+        ]
+        return np.concatenate(parts)
+
+    def _compute(self) -> None:
+        """The next steps, of the samples that are left."""
+        pairs = [(w, rows) for w, rows in zip(self.walks, self.alive, strict=True) if len(rows)]
+        self.walks = [walk for walk, _ in pairs]
+        with torch.inference_mode():
+            self.alive = [
+                walk.keep(rows) if len(rows) < walk.rows else rows for walk, rows in pairs
+            ]
+        most = self.options.ahead // sum(walk.rows for walk in self.walks)
+        steps = min(max(most, 1), MOST_AHEAD, self.plan.steps - self.time)
+        self.time += steps
+
+        def advance(walk: Walk) -> Span:
+            with torch.inference_mode(), exact_kernels():
+                return walk.advance(steps)
+
+        if self.pool is None or len(self.walks) < 2:
+            self.spans = [advance(walk) for walk in self.walks]
+        else:
+            self.spans = list(self.pool.map(advance, self.walks))
+        for walk in self.walks:
+            walk.time = self.time
+        self.at, self.ready = 0, steps
+
+
+class _Spikes(Mapping[str, Int8Array]):
+    """The spikes of one step, put into the network's layout when they are asked for."""
+
+    def __init__(self, session: EngineSession, t: int) -> None:
+        self.session, self.t = session, t
+
+    def __getitem__(self, name: str) -> Int8Array:
+        return self.session.spikes(name, self.t)
+
+    def __iter__(self) -> Iterator[str]:
+        return (layer.layer.name for layer in self.session.plan.layers[:-1])
+
+    def __len__(self) -> int:
+        return len(self.session.plan.layers) - 1
