@@ -12,26 +12,33 @@ The README tells the whole story; `docs/` says why it is exact.
 from snndeploy.control import ExitPolicy, load_policy
 from snndeploy.cost import Estimate, estimate_ann
 from snndeploy.deploy import (
+    agree,
     calibrate_exit,
     certify,
     compare,
     convert,
     estimate,
+    fidelity,
     from_torch,
+    headroom,
     integer_ann,
     load,
     lower,
+    rescale,
     run,
 )
 from snndeploy.errors import SnnDeployError
 from snndeploy.hardware import HardwareProfile, hardware
+from snndeploy.headroom import Headroom
 from snndeploy.network import Network
 from snndeploy.nirfile import save
 from snndeploy.program import Program
 from snndeploy.report import Report, report
 from snndeploy.trace import Trace
+from snndeploy.verify.agreement import Agreement
 from snndeploy.verify.certificate import Certificate
 from snndeploy.verify.comparison import BackendResult, Planted
+from snndeploy.verify.fidelity import FidelityReport
 
 __version__ = "0.1.0"
 
@@ -41,6 +48,9 @@ __all__ = [
     "convert",
     "save",
     "hardware",
+    "headroom",
+    "rescale",
+    "agree",
     "lower",
     "run",
     "compare",
@@ -50,6 +60,7 @@ __all__ = [
     "estimate",
     "estimate_ann",
     "integer_ann",
+    "fidelity",
     "report",
     "Network",
     "Program",
@@ -57,7 +68,10 @@ __all__ = [
     "Trace",
     "BackendResult",
     "Planted",
+    "Headroom",
+    "Agreement",
     "Certificate",
+    "FidelityReport",
     "ExitPolicy",
     "Estimate",
     "Report",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,21 +14,36 @@ from snndeploy import control, cost
 from snndeploy.backend import require_backend
 from snndeploy.control import MIN_TEMPERATURE, ExitPolicy
 from snndeploy.cost import Estimate
-from snndeploy.errors import DataError, FileFormatError, InputError
+from snndeploy.errors import DataError, DoesNotFitError, FileFormatError, InputError
 from snndeploy.hardware import HardwareProfile, hardware
+from snndeploy.headroom import Headroom
+from snndeploy.headroom import headroom as headroom_of
+from snndeploy.inputs import on_grid, shaped
 from snndeploy.integer_ann import IntegerAnnResult
 from snndeploy.integer_ann import integer_ann as evaluate_integer_ann
-from snndeploy.network import Mode, Network, require_integer
+from snndeploy.measure import membrane_extremes
+from snndeploy.network import Mode, Network
 from snndeploy.nirfile import load as load_nir
-from snndeploy.numerics import Int64Array, to_grid
-from snndeploy.passes import FoldBatchNorm, PoolAfterActivation, Quantize, SetInputGrid, place
+from snndeploy.numerics import Int64Array
+from snndeploy.passes import (
+    FoldBatchNorm,
+    PoolAfterActivation,
+    Quantize,
+    Rescale,
+    SetInputGrid,
+    SplitConcat,
+    place,
+)
 from snndeploy.program import Program
 from snndeploy.samples import array_hash
-from snndeploy.simulate import Progress, simulate
+from snndeploy.simulate import MAX_STEPS, Progress, simulate
 from snndeploy.trace import Trace
-from snndeploy.verify import certificate, comparison
+from snndeploy.verify import agreement, certificate, comparison
+from snndeploy.verify.agreement import Agreement
 from snndeploy.verify.certificate import Certificate
 from snndeploy.verify.comparison import BackendResult, Planted
+from snndeploy.verify.fidelity import FidelityReport
+from snndeploy.verify.fidelity import fidelity as compare_to_float
 
 if TYPE_CHECKING:
     import torch
@@ -74,6 +90,8 @@ def convert(
     *,
     weight_bits: int = 8,
     mode: Mode = "exact",
+    window: int | None = None,
+    per_step: bool = False,
 ) -> Network:
     """Turn a float quantized network into an integer spiking network.
 
@@ -83,9 +101,13 @@ def convert(
             state its input grid (`QuantizedInput`).
         weight_bits: of the signed weights, 2 to 16.
         mode: `exact` settles to the quantized ANN's integers; `rate` is plain rate coding.
+        window: steps during which input and bias are injected; default: as many as the most
+            levels of any activation.
+        per_step: samples are (N, F, *shape), one value a step (events, frames), F at most the
+            window; the model's input is their sum.
 
     Raises:
-        InputError: the network is already integer, or weight_bits is out of range.
+        InputError: the network is already integer, or weight_bits or window is out of range.
         DataError: calibration data of another shape, or with NaN or infinity.
         UnsupportedModelError: a structure that cannot become spiking.
     """
@@ -93,9 +115,11 @@ def convert(
         raise InputError("is already a spiking network", where=f"network '{network.name}'")
     if not 2 <= weight_bits <= 16:
         raise InputError(f"{weight_bits}, expected 2 to 16", where="weight bits")
+    if window is not None and not 1 <= window <= MAX_STEPS:
+        raise InputError(f"{window} steps", where="window", remedy=f"ask for 1 to {MAX_STEPS:,}")
     if calibration is not None:
         calibration = _array(calibration, "calibration data")
-        _check_shape(network, calibration, "calibration data")
+        calibration = shaped(network, calibration, "calibration data")
         if network.input.grid is not None:
             raise InputError(
                 "is not needed: the model states its input grid",
@@ -106,11 +130,13 @@ def convert(
             raise DataError("holds NaN or infinity", where="calibration data")
         grid = SetInputGrid.covering(float(calibration.min()), float(calibration.max()))
         network = grid(network)
-    for rewrite in (
-        FoldBatchNorm(),
-        PoolAfterActivation(),
-        Quantize(weight_bits=weight_bits, mode=mode),
-    ):
+    quantize = Quantize(weight_bits=weight_bits, mode=mode, window=window or 0, per_step=per_step)
+    return quantize(_folded(network))
+
+
+def _folded(network: Network) -> Network:
+    """A float network in the form that is quantized."""
+    for rewrite in (SplitConcat(), FoldBatchNorm(), PoolAfterActivation()):
         network = rewrite(network)
     return network
 
@@ -131,14 +157,90 @@ def lower(network: Network, profile: HardwareProfile | str | None = None) -> Pro
     return place(network, hardware(profile) if isinstance(profile, str) else profile)
 
 
+def headroom(
+    network: Network,
+    profile: HardwareProfile | str | None = None,
+    *,
+    steps: int | None = None,
+    x: ArrayLike | None = None,
+    progress: Progress | None = None,
+) -> Headroom:
+    """Bits to spare in each word of each layer, proved for all inputs, and what cures a lack.
+
+    Args:
+        network: an integer network; it need not fit.
+        profile: a profile, or its name or path; default: 32 bits of state, no other limit.
+        steps: in rate mode, the number of steps to cover; default: the window.
+        x: samples (N, *shape); the membranes that they reach are set beside the bounds.
+        progress: told (samples done, samples in all).
+
+    Raises:
+        InputError: steps are out of range, or given in exact mode, which needs none.
+        ProfileError: the profile describes an accelerator for ANNs.
+    """
+    chip, seen = _chip(profile, steps), None
+    found = headroom_of(network, chip, steps)
+    if x is not None:
+        trace = run(Program(network), x, steps=steps, progress=progress)
+        seen = membrane_extremes(Program(network), grid_inputs(network, x), trace)
+        found = headroom_of(network, chip, steps, seen)
+    return replace(found, cures=Rescale.to(chip, steps).cures(network)) if found.lacks else found
+
+
+def rescale(
+    network: Network,
+    profile: HardwareProfile | str | None = None,
+    *,
+    steps: int | None = None,
+) -> Network:
+    """Make the integers of layers that lack bits smaller, by the factor nearest 1 that fits.
+
+    What it costs in accuracy: `agree(network, rescaled, x, labels)`.
+
+    Args:
+        network: an integer network. If it fits, its layers stay as they are.
+        profile: a profile, or its name or path; default: 32 bits of state, no other limit.
+        steps: in rate mode, the number of steps to cover; default: the window.
+
+    Raises:
+        DoesNotFitError: lists every layer that no rescale makes fit, and why.
+    """
+    chip = _chip(profile, steps)
+    rescaled = Rescale.to(chip, steps)(network)
+    lacks = headroom_of(rescaled, chip, steps).lacks
+    if lacks:
+        raise DoesNotFitError(
+            "; ".join(f"layer '{word.layer}': {word}, limit {word.bits} bits" for word in lacks),
+            where=f"network '{network.name}'",
+            remedy="no rescale changes what a message carries: use a coarser input grid",
+        )
+    return rescaled
+
+
+def agree(
+    before: Network,
+    after: Network,
+    x: ArrayLike,
+    labels: ArrayLike | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Agreement:
+    """What a rewrite such as `rescale` costs: answers, accuracy and counts that changed.
+
+    Args:
+        before, after: integer networks of the same layers.
+        x: (N, *shape), floats in the model's units or integers on the input grid.
+        labels: the right classes (N,), if known.
+        progress: told (samples done, samples in all).
+    """
+    inputs = grid_inputs(before, x)
+    known = None if labels is None else check_labels(labels, before, len(inputs))
+    return agreement.agreement(before, after, inputs, known, progress)
+
+
 def grid_inputs(network: Network, x: ArrayLike) -> Int64Array:
-    """Samples (N, *shape) as integers on the network's input grid. Raises `DataError`."""
-    require_integer(network)
-    x = _array(x)
-    _check_shape(network, x, "data")
-    grid = network.input.grid
-    assert grid is not None
-    return to_grid(x, grid.scale, grid.low, grid.high, "data")
+    """Samples as integers on the network's input grid; see `snndeploy.inputs.on_grid`."""
+    return on_grid(network, _array(x))
 
 
 def run(
@@ -302,6 +404,38 @@ def integer_ann(network: Network, x: ArrayLike) -> IntegerAnnResult:
     return IntegerAnnResult(counts, np.concatenate([part.logits for part in parts]))
 
 
+def fidelity(
+    float_network: Network,
+    integer_network: Network,
+    x: ArrayLike,
+    labels: ArrayLike | None = None,
+    *,
+    progress: Progress | None = None,
+) -> FidelityReport:
+    """What rounding a float network to integers cost, layer by layer.
+
+    Args:
+        float_network: from `load` or `from_torch`.
+        integer_network: what `convert` made of it, or a `.nir` file of that.
+        x: samples (N, *shape), floats in the model's units or integers on the input grid.
+        labels: (N,); with them the loss of accuracy is told.
+        progress: told (samples done, samples in all).
+
+    Raises:
+        InputError: the networks are not of one model.
+        DataError: samples or labels of the wrong shape or range.
+    """
+    if float_network.is_integer:
+        raise InputError(
+            "is a spiking network already",
+            where=f"network '{float_network.name}'",
+            remedy="give the model that it was converted from",
+        )
+    inputs = grid_inputs(integer_network, x)
+    known = None if labels is None else check_labels(labels, integer_network, len(inputs))
+    return compare_to_float(_folded(float_network), integer_network, inputs, known, progress)
+
+
 def estimate(program: Program, trace: Trace, full: Trace | None = None) -> Estimate:
     """Mean energy and latency of one inference on the program's profile.
 
@@ -312,6 +446,12 @@ def estimate(program: Program, trace: Trace, full: Trace | None = None) -> Estim
             the work that a pipelined chip had in flight.
     """
     return cost.estimate(program, trace, full)
+
+
+def _chip(profile: HardwareProfile | str | None, steps: int | None) -> HardwareProfile | None:
+    if steps is not None and not 1 <= steps <= MAX_STEPS:
+        raise InputError(f"{steps}", where="steps", remedy=f"ask for 1 to {MAX_STEPS:,}")
+    return hardware(profile) if isinstance(profile, str) else profile
 
 
 def _array(x: ArrayLike, where: str = "data") -> NDArray[Any]:
@@ -325,14 +465,3 @@ def _array(x: ArrayLike, where: str = "data") -> NDArray[Any]:
             f"dtype {array.dtype} is not numeric", where=where, remedy="use real numbers"
         )
     return array
-
-
-def _check_shape(network: Network, x: NDArray[Any], where: str) -> None:
-    expected = network.input.shape
-    if x.ndim != len(expected) + 1 or x.shape[1:] != expected or len(x) == 0:
-        raise DataError(
-            f"samples of shape {x.shape[1:]} ({len(x) if x.ndim else 0} of them), the network "
-            f"'{network.name}' takes {expected}",
-            where=where,
-            remedy=f"give an array of shape (N, {', '.join(map(str, expected))})",
-        )

@@ -145,6 +145,10 @@ class Limits(_Frozen):
 
     `neurons_per_core` counts compartments. `chips`: how many chips of the kind work together.
     `cores_per_tile`, `tile_columns`: the mesh; hops are not counted without them.
+
+    Words: `weight_bits`, `state_bits` and `bias_bits` are signed, `threshold_bits` is unsigned.
+    The bias of one step is `bias_bits` times a power of two up to `2**bias_exponent`.
+    `payload_bits`: what one spike message carries.
     """
 
     chips: Count | None = None
@@ -159,7 +163,17 @@ class Limits(_Frozen):
     weight_bits: Count | None = None
     state_bits: Count | None = None
     threshold_bits: Count | None = None
+    bias_bits: Count | None = None
+    bias_exponent: Annotated[int, Field(ge=0, le=31)] | None = None
+    payload_bits: Count | None = None
     delay_steps: Count | None = None
+
+
+class Sourced(_Frozen):
+    """Where a limit comes from, and how sure it is."""
+
+    grade: Grade
+    source: str = Field(min_length=3)
 
 
 class Capability(_Frozen):
@@ -181,6 +195,7 @@ class HardwareProfile(_Frozen):
         combine: whether neuron work and message work of a core overlap in time (`max`) or take
             turns (`sum`).
         pipelined: whether a spike reaches the next layer one step later.
+        limit_sources: for limits by name, where they come from.
     """
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
@@ -197,6 +212,7 @@ class HardwareProfile(_Frozen):
     time: Time = Time()
     power: Power = Power()
     limits: Limits = Limits()
+    limit_sources: dict[str, Sourced] = Field(default_factory=dict)
     capability: Capability | None = None
 
     @model_validator(mode="after")
@@ -208,6 +224,14 @@ class HardwareProfile(_Frozen):
                 raise ValueError(f"scope all_in prices synaptic operations only, found {extra}")
         if self.kind == "spiking" and self.capability is None:
             raise ValueError("a spiking profile needs a capability section")
+        return self
+
+    @model_validator(mode="after")
+    def _sources(self) -> Self:
+        given = self.limits.model_dump(exclude_none=True)
+        stray = sorted(set(self.limit_sources) - set(given))
+        if stray:
+            raise ValueError(f"limit_sources names what limits does not give: {stray}")
         return self
 
     def compartments(self, mode: Mode) -> int:

@@ -82,6 +82,7 @@ def test_the_whole_story(snndeploy, files, tmp_path):
     [
         ("inspect", "small.nir"),
         ("inspect", "m.pt2"),
+        ("headroom", "small.nir"),
         ("run", "small.nir", "--data", "x.npz"),
         ("compare", "small.nir", "--data", "x.npz", "--backends", "reference,judge"),
         ("certify", "small.nir", "--data", "x.npz"),
@@ -137,7 +138,7 @@ def _bad_data(folder, case):
     ("case", "words"),
     [
         ("nan", "NaN or infinite"),
-        ("shape", "takes (2, 8, 8)"),
+        ("shape", "takes (N, 2, 8, 8)"),
         ("range", "leave the input grid"),
         ("no x", "no array 'x'"),
         ("labels", "expected integers (4,)"),
@@ -249,9 +250,9 @@ def test_backends_check_runs_the_tiny_network(snndeploy):
 
 
 COMMANDS = [
-    "convert", "inspect", "run", "compare", "certify", "calibrate-exit", "energy", "report",
-    "demo", "profiles", "profiles list", "profiles show", "profiles check", "backends",
-    "backends install", "backends check",
+    "convert", "inspect", "headroom", "rescale", "run", "compare", "certify", "fidelity",
+    "calibrate-exit", "energy", "report", "demo", "profiles", "profiles list", "profiles show",
+    "profiles check", "backends", "backends install", "backends check",
 ]  # fmt: skip
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import html
+import json
+
 import numpy as np
 import pytest
 from models import images, small_network
+from rich.console import Console
 
-from snndeploy import Planted, compare, lower, run
+from snndeploy import Planted, compare, lower, report, run
 from snndeploy.backend import find_backend
+from snndeploy.cli import console, views
 from snndeploy.errors import DataError, InputError, SpikesDifferError
+from snndeploy.report.page import render
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +101,57 @@ def test_runs_that_cannot_be_compared_are_refused(program):
 def test_labels_of_a_comparison_are_checked(program):
     with pytest.raises(DataError, match="3 classes"):
         compare(program, images(4), ["reference"], labels=[0, 1, 2, 3])
+
+
+@pytest.fixture(scope="module")
+def differing(program):
+    planted = Planted("norse", "act2", 3, 1)
+    return compare(program, images(40), ["reference", "norse", "judge"], planted=planted)
+
+
+def test_both_sides_and_the_cause_are_shown(differing, capsys, monkeypatch):
+    monkeypatch.setattr(console, "out", Console(width=80, highlight=False, soft_wrap=True))
+    found = differing[1].diagnosis
+    views.show_comparison(differing, json=False)
+    text = capsys.readouterr().out
+    assert f"norse differs first at {differing[1].divergence}" in text
+    threshold = f"membrane with it (threshold {found.threshold})"
+    figures = {
+        "membrane before the step": (found.ours.membrane, found.theirs.membrane),
+        "input current": (found.ours.current, found.theirs.current),
+        threshold: (found.ours.raised, found.theirs.raised),
+        "spike ": (found.ours.emitted, found.theirs.emitted),
+    }
+    rows = {line[: len(name)]: line for line in text.splitlines() for name in figures}
+    for name, values in figures.items():
+        assert [int(cell) for cell in rows[name][len(name) :].split()] == list(values)
+    assert "cause: threshold" in text
+    assert f"were {found.threshold + 1}, not {found.threshold}" in " ".join(text.split())
+    assert max(len(line) for line in text.split("cause:")[1].splitlines()) <= 80
+
+
+def test_json_carries_all_of_it(differing, capsys):
+    views.show_comparison(differing, json=True)
+    rows = json.loads(capsys.readouterr().out)["backends"]
+    assert [row["first_divergence"] is None for row in rows] == [True, False, True]
+    found, told = differing[1].diagnosis, rows[1]["first_divergence"]
+    assert (told["layer"], tuple(told["neuron"])) == ("act2", found.divergence.neuron)
+    assert (told["step"], told["cause"]) == (found.divergence.step, "threshold")
+    assert (told["threshold"], told["explanation"]) == (found.threshold, found.explanation)
+    for name, side in (("ours", found.ours), ("theirs", found.theirs)):
+        assert told[name]["membrane"] == side.membrane
+        assert told[name]["current"] == side.current
+        assert told[name]["membrane_before_reset"] == side.membrane + side.current
+        assert told[name]["emitted"] == side.emitted
+        assert told[name]["backend"] == side.backend
+    assert told["theirs"]["probed"]
+    assert not told["theirs"]["conforms"]
+    assert not told["ours"]["probed"]
+
+
+def test_the_report_tells_it_too(program, differing):
+    trace = run(program, images(40))
+    text = render(report(program, trace, backends=tuple(differing)).data)
+    assert "norse differs from reference: threshold" in text
+    assert html.escape(differing[1].diagnosis.explanation) in text
+    assert "membrane before the step" in text

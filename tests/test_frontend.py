@@ -97,6 +97,21 @@ def test_a_pt2_file_with_a_dynamic_batch_is_read(tmp_path):
     assert load(tmp_path / "small.pt2").hash == float_network().hash
 
 
+def test_a_view_may_name_the_size_of_a_dynamic_batch(tmp_path):
+    class Viewed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.act, self.head = nn.Conv1d(2, 3, 3), QCFS(3), nn.Linear(18, 2)
+
+        def forward(self, x):
+            return self.head(self.act(self.conv(x)).view(x.size(0), -1))
+
+    x, model, path = torch.rand(2, 2, 8), Viewed(), tmp_path / "viewed.pt2"
+    batch = ({0: torch.export.Dim("batch")},)
+    torch.export.save(torch.export.export(model, (x,), dynamic_shapes=batch), path)
+    assert load(path).hash == from_torch(model, x).hash
+
+
 def _altered(tmp_path, change):
     """A valid .pt2 file with one member changed by `change(name, content)`."""
     buffer = io.BytesIO()

@@ -28,7 +28,8 @@ from snndeploy.nodes import (
 )
 from snndeploy.program import Program
 from snndeploy.simulate import simulate
-from snndeploy_backends.norse import DEVICE_VARIABLE, Norse
+from snndeploy_backends.devices import DEVICE_VARIABLE
+from snndeploy_backends.norse import Norse
 from snndeploy_backends.reference.judge import Judge
 
 

@@ -51,9 +51,11 @@ def test_quantize_keeps_weights_in_their_bits_and_thresholds_exact():
 
 def test_the_history_tells_the_passes():
     assert small_network().history == (
+        "split-concat",
         "fold-batch-norm",
         "pool-after-activation",
-        "quantize{weight-bits=8 threshold-bits=16 mode=exact}",
+        "quantize{weight-bits=8 threshold-bits=16 identity-synapses=4 mode=exact window=0 "
+        "per-step=False}",
     )
 
 

@@ -9,30 +9,37 @@ from importlib import import_module
 import snndeploy
 
 PUBLIC = [
+    "Agreement",
     "BackendResult",
     "Certificate",
     "Estimate",
     "ExitPolicy",
+    "FidelityReport",
     "HardwareProfile",
+    "Headroom",
     "Network",
     "Planted",
     "Program",
     "Report",
     "SnnDeployError",
     "Trace",
+    "agree",
     "calibrate_exit",
     "certify",
     "compare",
     "convert",
     "estimate",
     "estimate_ann",
+    "fidelity",
     "from_torch",
     "hardware",
+    "headroom",
     "integer_ann",
     "load",
     "load_policy",
     "lower",
     "report",
+    "rescale",
     "run",
     "save",
 ]
@@ -45,7 +52,7 @@ def test_public_names_are_pinned():
 
 
 def test_functions_are_not_shadowed_by_modules_of_the_same_name():
-    for name in ("hardware", "integer_ann", "report"):
+    for name in ("hardware", "headroom", "integer_ann", "report"):
         import_module(f"snndeploy.{name}")
     assert callable(snndeploy.hardware)
     assert callable(snndeploy.integer_ann)

@@ -25,6 +25,7 @@ class Base(nn.Module):
         self.act1, self.act2 = QCFS(7, 0.7**0.5), QCFS(7, 0.6**0.5)
         self.act3, self.act4 = QCFS(7, 0.9**0.5), QCFS(7, 0.8**0.5)
         self.head, self.small_head = nn.Linear(4 * 36, 3), nn.Linear(4 * 9, 3)
+        self.tiny_head = nn.Linear(4 * 6, 3)
 
     def branch(self, x):
         return self.act1(self.stem1(self.grid(x)))
@@ -88,6 +89,35 @@ class InPlaceSum(Base):
         return self.head(torch.flatten(self.act3(y), 1))
 
 
+class FourBranches(Base):
+    def forward(self, x):
+        a, b = self.branches(x)
+        y = sum([a, self.conv(b), b, self.stem1(self.grid(x))])
+        return self.head(torch.flatten(self.act3(y), 1))
+
+
+class SumOfSums(Base):
+    """The inner sum feeds a pool, too, so that no branch of it can be changed in place."""
+
+    def forward(self, x):
+        a, b = self.branches(x)
+        y = a + self.conv(b)
+        pooled = F.avg_pool2d(self.act4(y), 3, 1, 1)
+        return self.head(torch.flatten(self.act3(b + (y + pooled)), 1))
+
+
+class DepthwiseBranches(Base):
+    def __init__(self) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(4, 4, (1, 3), padding=(0, 2), dilation=(1, 2), groups=4)
+        self.tall = nn.Conv2d(1, 4, (5, 1), padding=(2, 0))
+
+    def forward(self, x):
+        a, b = self.branches(x)
+        y = self.act3(self.depthwise(a) + self.tall(self.grid(x)) + b)
+        return self.small_head(torch.flatten(F.max_pool2d(F.max_pool2d(y, 3, 1, 1), 2), 1))
+
+
 @pytest.mark.parametrize(
     "model",
     [
@@ -99,6 +129,9 @@ class InPlaceSum(Base):
         ConvolutionTwice,
         BiasCountedTwice,
         InPlaceSum,
+        FourBranches,
+        SumOfSums,
+        DepthwiseBranches,
     ],
 )
 def test_the_integer_ann_means_what_the_model_means(model):
@@ -132,6 +165,15 @@ class MutatedView(Base):
         return self.head(flat) + self.head(torch.flatten(self.act3(a), 1))
 
 
+class MutatedSignal(Base):
+    def forward(self, x):
+        a = self.branch(x)
+        signal = F.avg_pool2d(a, (6, 1)).squeeze(2)
+        image = signal.unsqueeze(2)
+        signal += F.avg_pool1d(signal, 3, 1, 1)
+        return self.tiny_head(torch.flatten(image, 1))
+
+
 class MapOutput(Base):
     def forward(self, x):
         return self.conv(self.branch(x))
@@ -149,6 +191,7 @@ class Constant(Base):
         (TwoGrids, "one and the same grid"),
         (RawBranch, "one and the same grid"),
         (MutatedView, "used again after"),
+        (MutatedSignal, "used again after"),
         (MapOutput, r"expected \(classes,\)"),
         (Constant, "ones"),
     ],

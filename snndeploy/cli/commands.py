@@ -12,7 +12,7 @@ import typer
 
 from snndeploy import deploy
 from snndeploy.backend import backend_names, find_backend
-from snndeploy.cli import console, hardware_views, views
+from snndeploy.cli import console, hardware_views, headroom_commands, views
 from snndeploy.cli.hardware_commands import backends_app, profiles_app
 from snndeploy.cli.options import DataFile, Json, Limit, NetworkFile, PolicyFile, ProfileName
 from snndeploy.control import load_policy
@@ -90,11 +90,25 @@ def convert(
         int, typer.Option(min=2, max=16, metavar="BITS", help="Of a weight.")
     ] = 8,
     mode: Annotated[ModeName, typer.Option(help="exact settles to the ANN.")] = ModeName.exact,
+    window: Annotated[
+        int | None,
+        typer.Option(metavar="STEPS", help="Steps with input; default the most levels."),
+    ] = None,
+    per_step: Annotated[
+        bool, typer.Option("--per-step", help="Samples are (N, steps, ...): events, frames.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Turn a quantized model into a spiking network."""
     samples = None if calibration is None else load_samples(calibration).x
-    network = deploy.convert(deploy.load(model), samples, weight_bits=weight_bits, mode=mode.value)
+    network = deploy.convert(
+        deploy.load(model),
+        samples,
+        weight_bits=weight_bits,
+        mode=mode.value,
+        window=window,
+        per_step=per_step,
+    )
     save(network, out)
     views.show_network(Program(network), json)
     if not json:
@@ -117,6 +131,10 @@ def inspect(
         views.show_model(network, json)
         return
     views.show_network(deploy.lower(network, profile), json)
+
+
+app.command()(headroom_commands.headroom)
+app.command()(headroom_commands.rescale)
 
 
 @app.command()
@@ -178,7 +196,7 @@ def compare(
 ) -> None:
     """Hold every spike of several backends to the first.
 
-    Exit code 1 if any differs: the first layer, neuron and step are named.
+    Exit code 1 if any differs: the first layer, neuron and step are named, and the cause.
     """
     program, samples = _loaded(network, data, limit)
     names = _available() if backends is None else _names(backends)
@@ -226,6 +244,24 @@ def certify(
     if out is not None:
         save_json(found.as_dict(), out)
     views.show_certificate(found, json)
+
+
+@app.command()
+def fidelity(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL.pt2", help="The model that was converted.")
+    ],
+    network: NetworkFile,
+    data: DataFile,
+    limit: Limit = None,
+    json: Json = False,
+) -> None:
+    """Show what rounding to integers cost, layer by layer."""
+    before, after = deploy.load(model), deploy.load(network)
+    samples = load_samples(data).first(limit)
+    with console.progress("comparing every count", json) as tell:
+        found = deploy.fidelity(before, after, samples.x, samples.y, progress=tell)
+    views.show_fidelity(found, json)
 
 
 @app.command("calibrate-exit")

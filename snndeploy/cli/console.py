@@ -21,6 +21,11 @@ def say(text: str = "") -> None:
     out.print(text, markup=False)
 
 
+def paragraph(text: str) -> None:
+    """Text for the reader, on stdout, its lines broken between words."""
+    out.print(text, markup=False, soft_wrap=False)
+
+
 def silent(text: str = "") -> None:
     """Nothing."""
 

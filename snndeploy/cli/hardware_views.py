@@ -84,8 +84,16 @@ def show_profile(found: HardwareProfile, json: bool) -> None:
         for name, c in getattr(found, group).constants()
     ]
     console.table(["", "constant", ">value", ">range", "unit", "grade", "source"], rows)
-    limits = {k: v for k, v in found.limits.model_dump().items() if v is not None}
-    console.say("\nlimits: " + (", ".join(f"{k} {v:,}" for k, v in limits.items()) or "none"))
+    console.say()
+    limits = found.limits.model_dump(exclude_none=True)
+    sources = [found.limit_sources.get(name) for name in limits]
+    console.table(
+        ["limit", ">value", "grade", "source"],
+        [
+            (name, f"{value:,}", *(("", "") if known is None else (known.grade, known.source)))
+            for (name, value), known in zip(limits.items(), sources, strict=True)
+        ],
+    )
     if found.notes:
         console.say(f"\n{found.notes.strip()}")
 

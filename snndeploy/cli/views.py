@@ -20,6 +20,8 @@ from snndeploy.ranges import ranges
 from snndeploy.trace import Trace
 from snndeploy.verify.certificate import Certificate
 from snndeploy.verify.comparison import BackendResult
+from snndeploy.verify.diagnosis import Diagnosis
+from snndeploy.verify.fidelity import FidelityReport
 
 
 def show_model(network: Network, json: bool) -> None:
@@ -59,6 +61,7 @@ def _becomes(node: object) -> str:
         "Conv2d": "integer synapses",
         "Linear": "integer synapses",
         "Add": "currents into one membrane",
+        "Concat": "a slice of the next weights for each branch",
         "Output": "readout: integrates, never fires",
     }.get(type(node).__name__, "")
 
@@ -189,6 +192,7 @@ def show_comparison(results: Sequence[BackendResult], json: bool) -> None:
                 "sample": r.divergence.sample,
                 "reference": r.divergence.ours,
                 "found": r.divergence.theirs,
+                **({} if r.diagnosis is None else r.diagnosis.as_dict()),
             },
             "seconds": r.seconds,
             "missing": r.note or None,
@@ -215,11 +219,22 @@ def show_comparison(results: Sequence[BackendResult], json: bool) -> None:
     )
     for r in results:
         if r.divergence is not None:
+            console.say(f"\n{r.name} differs first at {r.divergence}")
             console.say(
-                f"\n{r.name} differs first at {r.divergence}\n"
                 f"  ({results[0].name} against {r.name}; steps and samples as simulated, "
                 "the pipeline's shift removed)"
             )
+        if r.diagnosis is not None:
+            _show_diagnosis(r.diagnosis)
+
+
+def _show_diagnosis(found: Diagnosis) -> None:
+    """Both sides' neuron at the step, and why they differ."""
+    names = (found.ours.backend, found.theirs.backend)
+    console.say()
+    console.table(["", *(f">{name}" for name in names)], found.rows())
+    console.say(f"\ncause: {found.cause}")
+    console.paragraph(found.explanation)
 
 
 def show_certificate(found: Certificate, json: bool) -> None:
@@ -233,6 +248,32 @@ def show_certificate(found: Certificate, json: bool) -> None:
     console.say(f"\nnetwork {found.network_hash[:16]}, data {found.data_hash[:16]}")
     if found.profile_hash is not None:
         console.say(f"profile {found.profile} {found.profile_hash[:16]}")
+
+
+def show_fidelity(found: FidelityReport, json: bool) -> None:
+    """What rounding cost in all, and each layer's share of it."""
+    if json:
+        console.as_json(found.as_dict())
+        return
+    for sentence in found.sentences():
+        console.say(sentence)
+    console.say(
+        "\nCounts that differ, by a layer's own rounding and in all; rounding errors (rms)\n"
+    )
+    console.table(
+        ["layer", ">flipped here", ">in all", ">mean error", ">weights", ">biases"],
+        [
+            (
+                layer.name,
+                f"{layer.flipped_here / layer.compared:.3%}",
+                f"{layer.different / layer.compared:.3%}",
+                f"{layer.mean_error:.4f}",
+                "" if layer.kind == "max_pool" else f"{layer.weight_rounding:.2%}",
+                "" if layer.kind == "max_pool" else f"{layer.bias_rounding:.2%}",
+            )
+            for layer in found.layers
+        ],
+    )
 
 
 def show_policy(policy: ExitPolicy, json: bool) -> None:

@@ -1,13 +1,14 @@
 """One handler for each ATen operator that can become a node of a float `Network`.
 
 A handler `f(builder, fx, *arguments)` takes the operator's own arguments, adds what it stands for
-to the builder, and raises `Unsupported` where an argument has no spiking form.
+to the builder, and raises `Unsupported` where an argument has no spiking form. A signal (N, C, W)
+is an image of height one: operators on signals become those on images, kernels of height one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -21,6 +22,7 @@ from snndeploy.nodes import (
     Add,
     AvgPool2d,
     BatchNorm,
+    Concat,
     Conv2d,
     Flatten,
     Grid,
@@ -29,6 +31,7 @@ from snndeploy.nodes import (
     MaxPool2d,
     Node,
     Pair,
+    Shape,
 )
 
 MAX_LEVELS = 1 << 16
@@ -44,9 +47,9 @@ REMEDIES = {
     "silu": "use snndeploy.training.QCFS",
     "softmax": "leave it out: the largest logit stays the largest",
     "log_softmax": "leave it out: the largest logit stays the largest",
-    "conv1d": "write it as a Conv2d with a kernel of height 1",
     "mul": "only quantized activations, sums and fixed weights can be spiking",
-    "cat": "concatenation is not supported yet: add the branches instead",
+    "stack": "use torch.cat along the channels",
+    "pad": "use the padding of the convolution or pool behind it",
 }
 """What to do instead, by the name of an operator that has no handler."""
 
@@ -90,8 +93,16 @@ class Builder:
         return self.parameters[argument.name].detach().double().numpy()
 
     def shape(self, fx: torch.fx.Node) -> tuple[int, ...]:
-        """The shape of its value, batch included."""
+        """The shape of its value in the model, batch included."""
         return tuple(int(n) for n in fx.meta["val"].shape)
+
+    def spatial(self, fx: torch.fx.Node, x: Any) -> int:
+        """1 or 2, the spatial dimensions of an operator on signals or images and of its operand."""
+        dims = 1 if "1d" in str(fx.target) else 2
+        if len(self.shape(x)) != dims + 2:
+            kind = "signals (N, C, W)" if dims == 1 else "images (N, C, H, W)"
+            raise Unsupported(f"works on {kind}, not on {self.shape(x)}")
+        return dims
 
     def _name(self, fx: torch.fx.Node) -> str:
         """The module's path in the model if it is free, else the operator's name."""
@@ -105,13 +116,18 @@ class Builder:
         raise Unsupported("no name is left for it")
 
 
-def _pair(value: int | list[int] | tuple[int, ...]) -> Pair:
-    if isinstance(value, int):
-        return value, value
-    return (value[0], value[-1]) if value else (0, 0)
+def network_shape(shape: tuple[int, ...]) -> Shape:
+    """The shape in a network of what has `shape` in a model: no batch, signals of height one."""
+    return (shape[1], 1, shape[2]) if len(shape) == 3 else shape[1:]
 
 
-def _conv2d(
+def _pair(value: int | Sequence[int], dims: int, height: int) -> Pair:
+    """Along height and width; `height` where there is only a width."""
+    first, last = (value, value) if isinstance(value, int) else (value[0], value[-1])
+    return (first if dims == 2 else height), last
+
+
+def _conv(
     b: Builder,
     fx: torch.fx.Node,
     x: Any,
@@ -122,17 +138,15 @@ def _conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> None:
-    w = b.tensor(weight)
+    dims, w = b.spatial(fx, x), b.tensor(weight)
     assert w is not None
+    w = w.reshape(*w.shape[:2], *(1,) * (2 - dims), *w.shape[2:])
+    strides, dilations = _pair(stride, dims, 1), _pair(dilation, dims, 1)
     if isinstance(padding, str):
-        padding = _named_padding(padding, w.shape[2:], _pair(stride), _pair(dilation))
-    b.add(
-        fx,
-        lambda name: Conv2d(
-            name, w, b.tensor(bias), _pair(stride), _pair(padding), _pair(dilation), groups
-        ),
-        x,
-    )
+        pads = _named_padding(padding, w.shape[2:], strides, dilations)
+    else:
+        pads = _pair(padding, dims, 0)
+    b.add(fx, lambda name: Conv2d(name, w, b.tensor(bias), strides, pads, dilations, groups), x)
 
 
 def _named_padding(kind: str, kernel: tuple[int, ...], stride: Pair, dilation: Pair) -> Pair:
@@ -187,10 +201,11 @@ def _max_pool(
     dilation: Any = 1,
     ceil_mode: bool = False,
 ) -> None:
-    if _pair(dilation) != (1, 1) or ceil_mode:
+    dims = b.spatial(fx, x)
+    if _pair(dilation, dims, 1) != (1, 1) or ceil_mode:
         raise Unsupported("dilation and ceil_mode are not supported")
-    size = _pair(kernel)
-    b.add(fx, lambda name: MaxPool2d(name, size, _pair(stride or kernel), _pair(padding)), x)
+    sizes = _pair(kernel, dims, 1), _pair(stride or kernel, dims, 1), _pair(padding, dims, 0)
+    b.add(fx, lambda name: MaxPool2d(name, *sizes), x)
 
 
 def _avg_pool(
@@ -204,33 +219,45 @@ def _avg_pool(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> None:
-    if ceil_mode or divisor_override or (not count_include_pad and _pair(padding) != (0, 0)):
+    dims = b.spatial(fx, x)
+    sizes = _pair(kernel, dims, 1), _pair(stride or kernel, dims, 1), _pair(padding, dims, 0)
+    if ceil_mode or divisor_override or (not count_include_pad and sizes[2] != (0, 0)):
         raise Unsupported("ceil_mode, divisor_override and uncounted padding are not supported")
-    size = _pair(kernel)
-    b.add(fx, lambda name: AvgPool2d(name, size, _pair(stride or kernel), _pair(padding)), x)
+    b.add(fx, lambda name: AvgPool2d(name, *sizes), x)
 
 
 def _adaptive_avg_pool(b: Builder, fx: torch.fx.Node, x: Any, size: Any) -> None:
-    have, want = b.shape(x)[2:], _pair(size)
+    dims = b.spatial(fx, x)
+    have, want = network_shape(b.shape(x))[1:], _pair(size, dims, 1)
     if any(h % w for h, w in zip(have, want, strict=True)):
         raise Unsupported(f"output {want} does not divide the input {have}")
     kernel = (have[0] // want[0], have[1] // want[1])
     b.add(fx, lambda name: AvgPool2d(name, kernel, kernel), x)
 
 
-def _mean(b: Builder, fx: torch.fx.Node, x: Any, dims: Any, keepdim: bool = False) -> None:
+def _mean(b: Builder, fx: torch.fx.Node, x: Any, dims: Any, *_: Any, **__: Any) -> None:
+    """An average pool over whole dimensions; whether they stay is seen from the result."""
     shape = b.shape(x)
-    if len(shape) != 4 or sorted(d % 4 for d in dims) != [2, 3]:
-        raise Unsupported("only the mean over height and width is supported")
-    b.add(fx, lambda name: AvgPool2d(name, (shape[2], shape[3]), (1, 1)), x)
-    if not keepdim:
-        pooled = b.names[fx]
+    over = {dim % len(shape) for dim in dims or ()}
+    if len(shape) not in (3, 4) or not over or min(over) < 2:
+        raise Unsupported("only the mean over height, width or both is supported")
+    sizes = [size if dim in over else 1 for dim, size in enumerate(shape)]
+    kernel = _pair(sizes[2:], len(shape) - 2, 1)
+    b.add(fx, lambda name: AvgPool2d(name, kernel, kernel), x)
+    pooled, after = b.names[fx], b.shape(fx)
+    kept = [1 if dim in over else size for dim, size in enumerate(shape)]
+    if len(after) == 2:
         b.nodes.append(Flatten(f"{pooled}_flat"))
         b.edges.append((pooled, f"{pooled}_flat"))
         b.names[fx] = f"{pooled}_flat"
+    elif network_shape(after) != network_shape(tuple(kept)):
+        raise Unsupported("the mean of each row makes a signal of a column: use keepdim=True")
 
 
 def _add(b: Builder, fx: torch.fx.Node, x: Any, y: Any, alpha: float = 1) -> None:
+    if y == 0 and not isinstance(y, torch.fx.Node):
+        b.alias(fx, x)  # as `sum` starts
+        return
     if not isinstance(y, torch.fx.Node) or alpha != 1:
         raise Unsupported("only the plain sum of two branches is supported")
     if b.source(x) == b.source(y):
@@ -256,9 +283,22 @@ def _add_in_place(b: Builder, fx: torch.fx.Node, x: Any, y: Any, alpha: float = 
     _add(b, fx, x, y, alpha)
 
 
-def _flatten(b: Builder, fx: torch.fx.Node, x: Any, *_: Any, **__: Any) -> None:
+def _cat(b: Builder, fx: torch.fx.Node, branches: Any, dim: int = 0) -> None:
+    if dim % len(b.shape(branches[0])) != 1:
+        raise Unsupported("only concatenation along channels or features, dim 1, is supported")
+    if len(branches) == 1:
+        b.alias(fx, branches[0])
+    else:
+        b.add(fx, Concat, *branches)
+
+
+def _hstack(b: Builder, fx: torch.fx.Node, branches: Any) -> None:
+    _cat(b, fx, branches, 1)
+
+
+def _reshape(b: Builder, fx: torch.fx.Node, x: Any, *_: Any, **__: Any) -> None:
     before, after = b.shape(x), b.shape(fx)
-    if before == after:
+    if before[0] == after[0] and network_shape(before) == network_shape(after):
         b.alias(fx, x)
     elif after == (before[0], prod(before[1:])):
         b.add(fx, Flatten, x)
@@ -290,6 +330,10 @@ def _quantize_input(b: Builder, fx: torch.fx.Node, x: Any, s: float, low: int, h
     b.alias(fx, x)
 
 
+def _size(*_: Any) -> None:
+    """The size of the batch, for a `view` to repeat."""
+
+
 def _identity(b: Builder, fx: torch.fx.Node, x: Any, *_: Any, **__: Any) -> None:
     b.alias(fx, x)
 
@@ -298,32 +342,50 @@ _VIEWS = {
     "aten.flatten.using_ints",
     "aten.view.default",
     "aten.reshape.default",
+    "aten.squeeze.default",
+    "aten.squeeze.dim",
     "aten.squeeze.dims",
+    "aten.unsqueeze.default",
     "aten.contiguous.default",
     "aten.alias.default",
     "aten.dropout.default",
+    "aten.feature_dropout.default",
 }
 """Operators whose result may share its memory with their first operand."""
 
 HANDLERS: dict[str, Callable[..., None]] = {
-    "aten.conv2d.default": _conv2d,
-    "aten.conv2d.padding": _conv2d,
+    "aten.conv1d.default": _conv,
+    "aten.conv1d.padding": _conv,
+    "aten.conv2d.default": _conv,
+    "aten.conv2d.padding": _conv,
     "aten.linear.default": _linear,
     "aten.batch_norm.default": _batch_norm,
+    "aten.max_pool1d.default": _max_pool,
     "aten.max_pool2d.default": _max_pool,
+    "aten.avg_pool1d.default": _avg_pool,
     "aten.avg_pool2d.default": _avg_pool,
+    "aten.adaptive_avg_pool1d.default": _adaptive_avg_pool,
     "aten.adaptive_avg_pool2d.default": _adaptive_avg_pool,
     "aten.mean.dim": _mean,
     "aten.add.Tensor": _add,
     "aten.add_.Tensor": _add_in_place,
-    "aten.flatten.using_ints": _flatten,
-    "aten.view.default": _flatten,
-    "aten.reshape.default": _flatten,
-    "aten.squeeze.dims": _flatten,
+    "aten.cat.default": _cat,
+    "aten.concat.default": _cat,
+    "aten.concatenate.default": _cat,
+    "aten.hstack.default": _hstack,
+    "aten.flatten.using_ints": _reshape,
+    "aten.view.default": _reshape,
+    "aten.reshape.default": _reshape,
+    "aten.squeeze.default": _reshape,
+    "aten.squeeze.dim": _reshape,
+    "aten.squeeze.dims": _reshape,
+    "aten.unsqueeze.default": _reshape,
     "aten.dropout.default": _identity,
+    "aten.feature_dropout.default": _identity,
     "aten.contiguous.default": _identity,
     "aten.clone.default": _identity,
     "aten.alias.default": _identity,
+    "aten.sym_size.int": _size,
     "snndeploy.qcfs.default": _qcfs,
     "snndeploy.quantize_input.default": _quantize_input,
 }

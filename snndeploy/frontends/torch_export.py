@@ -14,7 +14,13 @@ from torch.export import ExportedProgram
 
 from snndeploy import quantized_ops
 from snndeploy.errors import UnsupportedModelError
-from snndeploy.frontends.aten_handlers import HANDLERS, REMEDIES, Builder, Unsupported
+from snndeploy.frontends.aten_handlers import (
+    HANDLERS,
+    REMEDIES,
+    Builder,
+    Unsupported,
+    network_shape,
+)
 from snndeploy.network import Network
 from snndeploy.nodes import Input, Output
 
@@ -26,7 +32,7 @@ def from_torch(module: nn.Module, example: Tensor, name: str = "model") -> Netwo
 
     Args:
         module: maps (N, *shape) to logits (N, classes); QCFS activations between the weighted
-            layers.
+            layers. Signals (N, C, W) are read as images of height one.
         example: one or more samples, (N, *shape); N = 2 or more is best.
         name: of the network.
 
@@ -85,7 +91,7 @@ def _operator(fx: torch.fx.Node) -> str:
 def _convert(builder: Builder, fx: torch.fx.Node, user_inputs: set[str]) -> None:
     if fx.op == "placeholder":
         if fx.name in user_inputs:
-            builder.add(fx, lambda name: Input(name, builder.shape(fx)[1:]))
+            builder.add(fx, lambda name: Input(name, network_shape(builder.shape(fx))))
     elif fx.op == "output":
         results = fx.args[0]
         if not isinstance(results, list | tuple) or len(results) != 1:

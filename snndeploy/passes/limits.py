@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from snndeploy.hardware import HardwareProfile
+from snndeploy.headroom import Word, headroom
 from snndeploy.layers import Layer, layers
 from snndeploy.network import Network
-from snndeploy.nodes import Neuron
-from snndeploy.numerics import word_limits
-from snndeploy.ranges import ranges
 
 
 @dataclass(frozen=True)
@@ -29,49 +25,22 @@ class Misfit:
 
 
 def word_misfits(network: Network, profile: HardwareProfile) -> Iterator[Misfit]:
-    """Weights, states, thresholds and delays that a word of the chip cannot hold."""
-    limits = profile.limits
-    bounds = ranges(network)
+    """What a word of the chip cannot hold, and delays that it cannot wait."""
+    lacks = headroom(network, profile).lacks
     for layer in layers(network):
-        yield from _weights(layer, limits.weight_bits)
-        yield from _delays(layer, limits.delay_steps)
-        bound = bounds.get(layer.name)
-        if bound is not None and limits.state_bits is not None:
-            found = _bits(*bound.extent)
-            if found > limits.state_bits:
-                yield Misfit(
-                    layer.name,
-                    f"membranes from {bound.low} to {bound.high} and operands up to "
-                    f"{bound.operand_high} need {found} bits",
-                    f"{limits.state_bits} bits",
-                    "use fewer levels, narrower weights or a smaller fan-in",
-                )
-        node = layer.node
-        if isinstance(node, Neuron) and limits.threshold_bits is not None:
-            found = _bits(0, int(node.threshold.max()))
-            if found > limits.threshold_bits:
-                yield Misfit(
-                    layer.name,
-                    f"a threshold of {int(node.threshold.max())} needs {found} bits",
-                    f"{limits.threshold_bits} bits",
-                    "quantize with fewer weight bits",
-                )
+        for word in lacks:
+            if word.layer == layer.name:
+                yield Misfit(layer.name, str(word), f"{word.bits} bits", _remedy(word))
+        yield from _delays(layer, profile.limits.delay_steps)
 
 
-def _weights(layer: Layer, limit: int | None) -> Iterator[Misfit]:
-    for projection in layer.projections:
-        weighted = projection.weighted
-        if limit is None or weighted is None or weighted.weight.size == 0:
-            continue
-        low, high = int(np.min(weighted.weight)), int(np.max(weighted.weight))
-        found = _bits(low, high)
-        if found > limit:
-            yield Misfit(
-                layer.name,
-                f"weights of '{weighted.name}' from {low} to {high} need {found} bits",
-                f"{limit} bits",
-                f"quantize with weight-bits={limit}",
-            )
+def _remedy(word: Word) -> str:
+    if word.kind == "payload":
+        return "use a coarser input grid"
+    rescale = "`snndeploy rescale` makes smaller integers"
+    if word.kind == "weight":
+        return f"quantize with weight-bits={word.bits}, or: {rescale}"
+    return rescale
 
 
 def _delays(layer: Layer, limit: int | None) -> Iterator[Misfit]:
@@ -83,11 +52,3 @@ def _delays(layer: Layer, limit: int | None) -> Iterator[Misfit]:
                 f"{limit} steps",
                 "shorten the branch beside it",
             )
-
-
-def _bits(low: int, high: int) -> int:
-    """The narrowest signed word that holds [low, high]."""
-    bits = 1
-    while word_limits(bits)[0] > low or word_limits(bits)[1] < high:
-        bits += 1
-    return bits

@@ -75,7 +75,7 @@ def _placed(
     for layer in layers(network)[1:]:
         cutter = Cutter(network, profile, layer, caps.get(layer.name))
         misfits += cutter.misfits()
-        for tile in cutter.cut():
+        for tile in cutter.tiles:
             # A band's kernels are held once a core: the first range carries their memory.
             bits = cutter.synapse_bits(tile.mask(layer.shape))
             for start, stop in tile.runs(layer.shape):

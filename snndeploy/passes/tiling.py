@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from math import prod
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -20,23 +19,29 @@ from snndeploy.passes.limits import Misfit
 DEFAULT_WEIGHT_BITS = 8
 
 
+def bands(shape: Shape) -> tuple[int, int, int]:
+    """Channels, rows and values a row. In a signal (C, 1, W) each value is a row of its own."""
+    channels, height, width = (*shape, 1, 1)[:3]
+    return (channels, width, 1) if height == 1 else (channels, height, width)
+
+
 @dataclass(frozen=True)
 class Tile:
-    """Channels and rows of a layer (C, H, W); of a flat layer (F,), a range of `channels`."""
+    """Channels and rows of a layer, see `bands`; of a flat layer (F,), a range of `channels`."""
 
     channels: tuple[int, int]
     rows: tuple[int, int]
 
     def mask(self, shape: Shape) -> BoolArray:
         """The tile as a mask (*shape)."""
-        mask = np.zeros(shape, np.bool_)
-        where = [slice(*self.channels), slice(*self.rows)]
-        mask[tuple(where[: len(shape)])] = True
-        return mask
+        mask = np.zeros(bands(shape), np.bool_)
+        mask[slice(*self.channels), slice(*self.rows)] = True
+        return mask.reshape(shape)
 
     def runs(self, shape: Shape) -> list[tuple[int, int]]:
         """The tile as ranges of the flat layer, joined where they touch."""
-        size, row = prod(shape[1:]), prod(shape[2:])
+        _, rows, row = bands(shape)
+        size = rows * row
         first, last = self.rows[0] * row, min(self.rows[1] * row, size)
         if last - first == size:
             return [(self.channels[0] * size, self.channels[1] * size)]
@@ -54,9 +59,10 @@ class Cutter:
         self.input = network.input.name
         self.compartments = profile.compartments(network.mode) if layer.kind == "neurons" else 1
         self.axons = profile.axons(network.mode)
-        self.rows = layer.shape[1] if len(layer.shape) == 3 else 1
+        _, self.rows, self.row = bands(layer.shape)
 
-    def cut(self) -> list[Tile]:
+    @cached_property
+    def tiles(self) -> list[Tile]:
         """Tiles that fit; empty if not even the smallest, a row of a channel, does.
 
         Bands of rows over all channels first, then over half of the channels, and so on.
@@ -109,12 +115,13 @@ class Cutter:
     def misfits(self) -> list[Misfit]:
         """Why the smallest tile does not fit, and fan-in, which no cut can lower."""
         found: list[Misfit] = []
-        smallest = [self.needs(tile) for tile in self._tiles(1, 1)]
+        smallest = [] if self.tiles else [self.needs(tile) for tile in self._tiles(1, 1)]
         for name, remedy in _REMEDIES.items():
-            limit, most = getattr(self.limits, name), max(need[name] for need in smallest)
+            limit = getattr(self.limits, name)
+            most = max((need[name] for need in smallest), default=0)
             if limit is not None and most > limit:
                 what = name.removesuffix("_per_core").replace("_", " ")
-                piece = "one row of one channel" if len(self.layer.shape) == 3 else "one neuron"
+                piece = "one row of one channel" if self.row > 1 else "one neuron"
                 text = f"{piece} takes {most} {what} on its core"
                 found.append(Misfit(self.layer.name, text, str(limit), remedy))
         most, limit = self._fan_in(), self.limits.fan_in
@@ -141,7 +148,7 @@ class Cutter:
         ]
 
     def _fit(self, width: int, rows: int, capped: bool = True) -> bool:
-        neurons = width * rows * prod(self.layer.shape[2:])
+        neurons = width * rows * self.row
         limits = self.limits
         if capped and self.cap is not None and neurons > self.cap:
             return False

@@ -33,6 +33,7 @@ def render(data: ReportData) -> str:
         network=data.program.network,
         layers=tables.layer_table(data),
         backends=tables.backend_table(data.backends),
+        diagnoses=tables.diagnosis_tables(data.backends),
         confusion=tables.confusion(data),
         provenance=tables.provenance(data),
         accuracy=charts.accuracy(data),

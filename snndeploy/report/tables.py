@@ -14,6 +14,7 @@ from snndeploy.nodes import Input, Neuron
 from snndeploy.numerics import Int64Array
 from snndeploy.report.data import ReportData
 from snndeploy.verify.comparison import BackendResult
+from snndeploy.verify.diagnosis import Diagnosis
 
 MAX_CLASSES = 20
 _KINDS = {
@@ -110,6 +111,15 @@ def _backend_row(result: BackendResult, is_reference: bool) -> tuple[str, ...]:
         units.seconds(result.seconds if result.ran else None),
         units.seconds(result.seconds / result.samples if result.ran else None),
         result.note or difference,
+    )
+
+
+def diagnosis_tables(results: tuple[BackendResult, ...]) -> tuple[tuple[Diagnosis, Table], ...]:
+    """For each backend that differs, the neuron on both sides where it first does."""
+    found = [result.diagnosis for result in results if result.diagnosis is not None]
+    return tuple(
+        (each, Table(("", each.ours.backend, each.theirs.backend), tuple(each.rows()), "lrr"))
+        for each in found
     )
 
 

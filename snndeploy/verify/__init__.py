@@ -2,5 +2,6 @@
 
 from snndeploy.verify.certificate import Certificate, certify
 from snndeploy.verify.comparison import BackendResult, Planted, compare
+from snndeploy.verify.diagnosis import Diagnosis
 
-__all__ = ["BackendResult", "Certificate", "Planted", "certify", "compare"]
+__all__ = ["BackendResult", "Certificate", "Diagnosis", "Planted", "certify", "compare"]

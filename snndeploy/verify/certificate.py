@@ -34,8 +34,8 @@ from snndeploy.ranges import ranges
 from snndeploy.samples import array_hash
 from snndeploy.simulate import Progress, simulate
 from snndeploy.trace import Trace
+from snndeploy.words import DEFAULT_STATE_BITS
 
-DEFAULT_STATE_BITS = 32
 CHUNK = 32
 
 
@@ -157,7 +157,8 @@ def _check_premises(program: Program, state_bits: int) -> int:
         raise CertificateRefusedError(
             f"an accumulator can overflow: {error.problem}",
             where=error.where,
-            remedy="convert with fewer weight bits, or choose a target with a wider state",
+            remedy="`snndeploy rescale` makes smaller integers; or choose a target with a wider "
+            "state",
         ) from error
     return state_bits - 1 - worst.bit_length()
 

@@ -1,4 +1,7 @@
-"""Compare backends: the same network, the same data, spike for spike."""
+"""Compare backends: the same network, the same data, spike for spike.
+
+Where two differ, the first divergence is diagnosed; where none does, nothing is run again.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
 from snndeploy.simulate import Progress, simulate
 from snndeploy.trace import Divergence, Trace
+from snndeploy.verify.diagnosis import Diagnosis, Run, diagnose
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class BackendResult:
         divergence: where its spikes first differ from the first backend's, or None.
         seconds: wall-clock time of its simulation.
         note: why it did not run, or empty.
+        diagnosis: of the divergence: both sides' membranes and currents, and the cause.
     """
 
     name: str
@@ -36,6 +41,7 @@ class BackendResult:
     divergence: Divergence | None
     seconds: float
     note: str = ""
+    diagnosis: Diagnosis | None = None
 
     @property
     def ran(self) -> bool:
@@ -113,6 +119,7 @@ def compare(
         reference: the first backend's run of these inputs with spikes, if there is one already.
     """
     results: list[BackendResult] = []
+    first: Run | None = None
     for index, name in enumerate(backends):
         backend = find_backend(name)
         status = backend.status()
@@ -128,11 +135,32 @@ def compare(
             trace = reference
         else:
             trace = simulate(backend, target, rows, steps=steps, progress=progress)
-        if index == 0:
-            reference, steps = trace, trace.steps
-        assert reference is not None
-        count = min(len(trace), len(reference))
-        found = reference[:count].first_divergence(trace[:count])
+        run = Run(backend, target, trace)
+        if first is None:
+            first, steps = run, trace.steps
+        found, diagnosis = _held_to(program, inputs, first, run)
         accuracy = None if labels is None else trace.accuracy(labels[: len(trace)])
-        results.append(BackendResult(name, versions, len(trace), accuracy, found, trace.seconds))
+        results.append(
+            BackendResult(
+                name,
+                versions,
+                len(trace),
+                accuracy,
+                found,
+                trace.seconds,
+                diagnosis=diagnosis,
+            )
+        )
     return results
+
+
+def _held_to(
+    program: Program, inputs: Int64Array, first: Run, other: Run
+) -> tuple[Divergence | None, Diagnosis | None]:
+    """Where and why two runs first differ, on the samples that both ran."""
+    count = min(len(first.trace), len(other.trace))
+    ours, theirs = (replace(run, trace=run.trace[:count]) for run in (first, other))
+    found = ours.trace.first_divergence(theirs.trace)
+    if found is None:
+        return None, None
+    return found, diagnose(program, inputs[:count], ours, theirs, found)
