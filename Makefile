@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export SNNDEPLOY_LAVA_ENV ?= $(CURDIR)/.lava
+export SNNDEPLOY_BENCH_ENV ?= $(CURDIR)/.bench
 
 .PHONY: demo test check bench docs smoke format clean lava help
 
@@ -21,12 +22,18 @@ check: $(VENV)/.ready  ## Lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.ready  ## Time the engines side by side on the same spikes
+bench: $(VENV)/.ready $(SNNDEPLOY_BENCH_ENV)/.ready  ## Time the simulators side by side on the same spikes
 	$(BIN)/python benchmarks/simulators.py
+	$(BIN)/python benchmarks/exit.py
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/growth.py
 
-smoke: $(VENV)/.ready lava  ## Hold Lava to the definition, and run the benchmark once, small
+smoke: $(VENV)/.ready lava  ## Hold Lava to the definition, and run the benchmarks once, small
 	$(BIN)/snndeploy backends check lava
 	$(BIN)/python benchmarks/simulators.py --smoke
+	$(BIN)/python benchmarks/exit.py --smoke
+	$(BIN)/python benchmarks/memory.py --smoke
+	$(BIN)/python benchmarks/growth.py --smoke
 
 docs: $(VENV)/.ready  ## Build the documentation into site/
 	@$(BIN)/python -c "import mkdocs" 2>/dev/null || $(BIN)/python -m pip install -qq -e '.[docs]'
@@ -48,5 +55,12 @@ $(VENV)/.ready: pyproject.toml
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
+# The simulators that snndeploy is timed against need other versions of what it needs.
+$(SNNDEPLOY_BENCH_ENV)/.ready: benchmarks/requirements.txt
+	@echo "making $(SNNDEPLOY_BENCH_ENV) and installing the other simulators into it"
+	@$(PYTHON) -m venv $(SNNDEPLOY_BENCH_ENV)
+	@$(SNNDEPLOY_BENCH_ENV)/bin/python -m pip install -qq --disable-pip-version-check -r $<
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .lava demo-out site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .lava .bench demo-out site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,7 @@
-"""Networks for timing: random integer weights, thresholds set for about 12 % spikes a step."""
+"""Networks for timing: random 8-bit weights, thresholds set for about 12 % spikes a step.
+
+They are deterministic: every value up to the thresholds is an integer that float32 holds.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,6 @@ from snndeploy.nodes import (
     Grid,
     Input,
     Linear,
-    MaxPool2d,
     Neuron,
     Node,
     Output,
@@ -24,7 +26,9 @@ from snndeploy.nodes import (
     SumPool2d,
 )
 
-LEVELS = 3
+RATE = 0.12
+STEPS = 8
+"""The window, and the steps after which the spikes are counted for the thresholds."""
 
 
 class Builder:
@@ -51,38 +55,30 @@ class Builder:
     def neurons(self, source: str, channels: int) -> str:
         one = np.ones(channels, np.int64)
         name = f"neurons{len(self.nodes)}"
-        return self.add(Neuron(name, one, one * 0, one * 0, LEVELS, 1.0), source)
+        return self.add(Neuron(name, one, one * 0, one * 0, STEPS, 1.0), source)
+
+    def pool(self, source: str, size: int) -> str:
+        return self.add(SumPool2d(f"pool{len(self.nodes)}", (size,) * 2, (size,) * 2), source)
 
     def network(self, name: str, source: str, features: int) -> Network:
         last = self.add(Flatten("flat"), source)
         last = self.add(Linear("dense", self.weight(10, features)), last)
         self.add(Output("readout", np.zeros(10, np.int64), 1.0), last)
-        network = Network(name, tuple(self.nodes), tuple(self.edges), "exact", LEVELS)
+        network = Network(name, tuple(self.nodes), tuple(self.edges), "rate", STEPS)
         return _with_thresholds(network)
-
-
-def vgg(width: int = 32, seed: int = 0) -> Network:
-    """CIFAR-shaped: conv w, pool, conv 2w, pool, conv 4w, conv 4w, pool, linear 10; max-pools."""
-    plan = (width, "P", 2 * width, "P", 4 * width, 4 * width, "P")
-    return _plain("vgg", plan, MaxPool2d, seed)
 
 
 def vgg11(width: int = 64, seed: int = 0) -> Network:
     """VGG-11 for CIFAR: eight convolutions, five 2x2 sum pools, linear 10."""
-    w = width
-    plan = (w, "P", 2 * w, "P", 4 * w, 4 * w, "P", 8 * w, 8 * w, "P", 8 * w, 8 * w, "P")
-    return _plain("vgg11", plan, SumPool2d, seed)
-
-
-def _plain(name: str, plan: tuple[int | str, ...], pool: type[Node], seed: int) -> Network:
-    build, last, channels, size = Builder(seed), "x", 3, 32
-    for item in plan:
-        if isinstance(item, str):
-            last, size = build.add(pool(f"pool{len(build.nodes)}", (2, 2), (2, 2)), last), size // 2
+    build, last, channels = Builder(seed), "x", 3
+    for factor in (1, 0, 2, 0, 4, 4, 0, 8, 8, 0, 8, 8, 0):
+        if factor:
+            out = factor * width
+            last = build.neurons(build.conv(last, channels, out), out)
+            channels = out
         else:
-            last = build.neurons(build.conv(last, channels, item), item)
-            channels = item
-    return build.network(name, last, channels * size * size)
+            last = build.pool(last, 2)
+    return build.network("vgg11", last, channels)
 
 
 def resnet18(width: int = 64, seed: int = 0) -> Network:
@@ -101,8 +97,15 @@ def resnet18(width: int = 64, seed: int = 0) -> Network:
                 short = build.conv(last, channels, out, 1, stride)
             joined = build.add(Add(f"add{len(build.nodes)}"), second, short)
             last, channels = build.neurons(joined, out), out
-    last = build.add(SumPool2d("pool", (4, 4), (4, 4)), last)
-    return build.network("resnet18", last, channels)
+    return build.network("resnet18", build.pool(last, 4), channels)
+
+
+def exact(network: Network, levels: int) -> Network:
+    """The same weights and thresholds in exact mode: signed spikes, cap and drain."""
+    nodes = [
+        replace(node, levels=levels) if isinstance(node, Neuron) else node for node in network.nodes
+    ]
+    return network.rewrite(nodes, mode="exact", window=levels)
 
 
 def images(network: Network, count: int, seed: int = 1) -> np.ndarray:
@@ -114,23 +117,50 @@ def images(network: Network, count: int, seed: int = 1) -> np.ndarray:
 
 
 @torch.no_grad()
-def _with_thresholds(network: Network) -> Network:
-    """Each threshold at a percentile of what the layer accumulates, from first to last."""
-    values = {"x": torch.from_numpy(images(network, 2) * network.window).float()}
-    nodes = []
+def _with_thresholds(network: Network, samples: int = 2) -> Network:
+    """Each threshold such that the layer emits `RATE` spikes a step, from first to last.
+
+    Thresholds are even, so that half of one is an integer.
+    """
+    pixels = torch.from_numpy(images(network, samples)).float()
+    values = {"x": pixels.repeat(STEPS, 1, 1, 1)}
+    nodes: list[Node] = []
     for node in network.nodes:
         sources = [values[name] for name in network.sources[node.name]]
         found = node
         if isinstance(node, Neuron):
-            total = sources[0]
-            theta = max(int(np.percentile(total[total > 0].numpy(), 60)), 1)
+            current = sources[0].unflatten(0, (STEPS, samples))
+            theta = _threshold(current)
             threshold = np.full(len(node.threshold), theta, np.int64)
             found = replace(node, threshold=threshold, v0=threshold // 2)
-            values[node.name] = ((total + theta // 2) / theta).floor().clip(0, node.levels)
+            values[node.name] = _spikes(current, theta).flatten(0, 1)
         elif not isinstance(node, Input):
             values[node.name] = _apply(node, sources)
         nodes.append(found)
     return network.rewrite(nodes)
+
+
+def _threshold(current: torch.Tensor) -> int:
+    """By bisection: the rate of spikes falls as the threshold rises."""
+    low, high = 1, max(int(current.max()), 2)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _spikes(current, 2 * middle).mean() > RATE:
+            low = middle
+        else:
+            high = middle
+    return 2 * high
+
+
+def _spikes(current: torch.Tensor, theta: int) -> torch.Tensor:
+    """Integrate and fire with soft reset over (T, n, *shape), from theta / 2."""
+    membrane = torch.full_like(current[0], theta // 2)
+    spikes = torch.empty_like(current)
+    for t, gained in enumerate(current):
+        membrane += gained
+        spikes[t] = membrane >= theta
+        membrane -= theta * spikes[t]
+    return spikes
 
 
 def _apply(node: Node, sources: list[torch.Tensor]) -> torch.Tensor:
@@ -141,8 +171,6 @@ def _apply(node: Node, sources: list[torch.Tensor]) -> torch.Tensor:
         return F.linear(x, torch.from_numpy(node.weight).float())
     if isinstance(node, Scale):
         return x * torch.from_numpy(node.weight).view(-1, 1, 1)
-    if isinstance(node, MaxPool2d):
-        return F.max_pool2d(x, node.kernel, node.stride)
     if isinstance(node, SumPool2d):
         return F.avg_pool2d(x, node.kernel, node.stride, divisor_override=1)
     if isinstance(node, Flatten):
