@@ -228,7 +228,8 @@ def agree(
     """What a rewrite such as `rescale` costs: answers, accuracy and counts that changed.
 
     Args:
-        before, after: integer networks of the same layers.
+        before: integer networks of the same layers.
+        after: likewise.
         x: (N, *shape), floats in the model's units or integers on the input grid.
         labels: the right classes (N,), if known.
         progress: told (samples done, samples in all).

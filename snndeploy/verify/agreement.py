@@ -63,7 +63,8 @@ def agreement(
     """Evaluate two networks of the same layers as integer ANNs, and compare them.
 
     Args:
-        before, after: integer networks of the same layers.
+        before: integer networks of the same layers.
+        after: likewise.
         inputs: grid integers (N, *input shape), or (N, F, *input shape) if `per_step`.
         labels: the right classes, int64 (N,).
         progress: told (samples done, samples in all).
