@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 from math import prod
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ _MOST_BYTES = 1 << 28
 """Of pixels laid out as rows of a matrix at a time."""
 
 
-def is_product(op: Node) -> bool:
+def is_product(op: Node) -> TypeGuard[Conv2d | Linear]:
     """Whether it can be one matrix product."""
     return isinstance(op, Linear) or (isinstance(op, Conv2d) and op.groups == 1)
 

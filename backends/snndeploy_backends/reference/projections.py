@@ -84,7 +84,7 @@ def _numbers(
         return [float_stage(op, dtype, device) for op in ops]
     maps: list[Map] = []
     for op in ops:
-        if isinstance(op, Conv2d | Linear) and is_product(op):
+        if is_product(op):
             maps.append(product(op, value, dtype, device))
         else:
             maps.append(float_stage(op, dtype, device))
