@@ -173,10 +173,24 @@ class Flatten(Node):
 
 @dataclass(frozen=True, eq=False)
 class Activation(Node):
-    """Quantized ReLU (QCFS): `s * clip(floor(x / s + 1/2), 0, levels)`, `s = ceiling / levels`."""
+    """A uniform staircase: `offset + s * clip(floor(x / s + shift), 0, levels)`.
+
+    One step is `s = ceiling / levels`. The defaults are the quantized ReLU (QCFS). An activation on
+    a grid `low .. high` with negative integers has `levels = high - low`, `shift = 1/2 - low` and
+    `offset = s * low`; a sign function has one level of size 2, shift 1 and offset -1.
+    """
 
     ceiling: float
     levels: int
+    shift: float = 0.5
+    offset: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Relu(Node):
+    """`max(x, 0)`, or `min(max(x, 0), cap)`: real-valued until it is calibrated to levels."""
+
+    cap: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +232,7 @@ class Output(Node):
 WEIGHTED: tuple[type[Node], ...] = (Conv2d, Linear, Scale)
 """Nodes that hold synaptic weights."""
 
-FLOAT_ONLY: tuple[type[Node], ...] = (BatchNorm, AvgPool2d, Activation, Concat)
+FLOAT_ONLY: tuple[type[Node], ...] = (BatchNorm, AvgPool2d, Activation, Relu, Concat)
 INTEGER_ONLY: tuple[type[Node], ...] = (Neuron, SumPool2d, Scale)
 
 
