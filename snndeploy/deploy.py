@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 CHUNK = 32
 """Samples that the integer ANN is evaluated on together; bounds its memory."""
 
+WEIGHT_EXPONENT = Quantize.weight_exponent
+
 SUFFIXES = {
     ".pt2": "a PyTorch export (torch.export.save)",
     ".nir": "a spiking network that snndeploy wrote",
@@ -89,6 +91,7 @@ def convert(
     calibration: ArrayLike | None = None,
     *,
     weight_bits: int = 8,
+    weight_exponent: int = WEIGHT_EXPONENT,
     mode: Mode = "exact",
     window: int | None = None,
     per_step: bool = False,
@@ -100,6 +103,8 @@ def convert(
         calibration: samples (N, *shape) in the model's units; needed only if the model does not
             state its input grid (`QuantizedInput`).
         weight_bits: of the signed weights, 2 to 16.
+        weight_exponent: a weight may have a power of two up to this one as a factor, 0 to 16. It
+            makes thresholds and biases exact; use 0 for chips whose weights have no exponent.
         mode: `exact` settles to the quantized ANN's integers; `rate` is plain rate coding.
         window: steps during which input and bias are injected; default: as many as the most
             levels of any activation.
@@ -115,6 +120,8 @@ def convert(
         raise InputError("is already a spiking network", where=f"network '{network.name}'")
     if not 2 <= weight_bits <= 16:
         raise InputError(f"{weight_bits}, expected 2 to 16", where="weight bits")
+    if not 0 <= weight_exponent <= 16:
+        raise InputError(f"{weight_exponent}, expected 0 to 16", where="weight exponent")
     if window is not None and not 1 <= window <= MAX_STEPS:
         raise InputError(f"{window} steps", where="window", remedy=f"ask for 1 to {MAX_STEPS:,}")
     if calibration is not None:
@@ -130,7 +137,13 @@ def convert(
             raise DataError("holds NaN or infinity", where="calibration data")
         grid = SetInputGrid.covering(float(calibration.min()), float(calibration.max()))
         network = grid(network)
-    quantize = Quantize(weight_bits=weight_bits, mode=mode, window=window or 0, per_step=per_step)
+    quantize = Quantize(
+        weight_bits=weight_bits,
+        weight_exponent=weight_exponent,
+        mode=mode,
+        window=window or 0,
+        per_step=per_step,
+    )
     return quantize(_folded(network))
 
 

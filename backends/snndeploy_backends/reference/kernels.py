@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snndeploy.nodes import Conv2d, Flatten, Linear, Node, Pair, Scale, Shape, SumPool2d
+from snndeploy.numerics import mantissas
 
 LinearKind: TypeAlias = Literal["int8", "float", "matmul"]
 Map: TypeAlias = Callable[[Tensor], Tensor]
@@ -52,9 +53,11 @@ def last_shape(shape: Shape) -> Shape:
     return (*shape[1:], shape[0])
 
 
-def _bytes(op: Conv2d | Linear) -> Tensor:
-    """The weights as int8, row-major: packing reads other layouts wrongly."""
-    return torch.from_numpy(np.ascontiguousarray(op.weight, dtype=np.int8))
+def _bytes(op: Conv2d | Linear) -> tuple[Tensor, Tensor]:
+    """The weights as int8, row-major (packing reads other layouts wrongly), and a unit's worth."""
+    held, exponent = mantissas(op.weight)
+    worth = torch.full((len(held),), float(1 << exponent))
+    return torch.from_numpy(np.ascontiguousarray(held, dtype=np.int8)), worth
 
 
 def int8_conv(op: Conv2d, zero: int) -> Map:
@@ -63,12 +66,12 @@ def int8_conv(op: Conv2d, zero: int) -> Map:
     oneDNN (3.12) gives wrong sums for bytes with a zero point where a place of the output sees
     padding only, so padding as wide as the kernel is written out.
     """
-    ops, out = torch.ops.onednn, len(op.weight)
-    scale, no_zeros = torch.ones(out), torch.zeros(out, dtype=torch.int32)
+    ops, (weight, scale) = torch.ops.onednn, _bytes(op)
+    no_zeros = torch.zeros(len(weight), dtype=torch.int32)
     wide = zero > 0 and any(p >= k for p, k in zip(op.padding, op.weight.shape[2:], strict=True))
     padding = [0, 0] if wide else list(op.padding)
     where = (list(op.stride), padding, list(op.dilation), op.groups)
-    packed = ops.qconv_prepack(_bytes(op), scale, 1.0, zero, *where, None)
+    packed = ops.qconv_prepack(weight, scale, 1.0, zero, *where, None)
     tail: tuple[Any, ...] = (1.0, 0, torch.float32, "none", [], "")
 
     def apply(x: Tensor) -> Tensor:
@@ -81,9 +84,9 @@ def int8_conv(op: Conv2d, zero: int) -> Map:
 
 def int8_linear(op: Linear, zero: int) -> Map:
     """Bytes (rows, F) to float32 sums, by oneDNN."""
-    ops, out = torch.ops.onednn, len(op.weight)
-    scale, no_zeros = torch.ones(out), torch.zeros(out, dtype=torch.int32)
-    packed = ops.qlinear_prepack(_bytes(op), None)
+    ops, (weight, scale) = torch.ops.onednn, _bytes(op)
+    no_zeros = torch.zeros(len(weight), dtype=torch.int32)
+    packed = ops.qlinear_prepack(weight, None)
     tail: tuple[Any, ...] = (1.0, 0, torch.float32, "none", [], "")
 
     def apply(x: Tensor) -> Tensor:
