@@ -31,16 +31,13 @@ from snndeploy.nodes import (
     MaxPool2d,
     Node,
     Pair,
+    Relu,
     Shape,
 )
 
 MAX_LEVELS = 1 << 16
 
 REMEDIES = {
-    "relu": "use snndeploy.training.QCFS",
-    "relu_": "use snndeploy.training.QCFS",
-    "clamp": "use snndeploy.training.QCFS",
-    "hardtanh": "use snndeploy.training.QCFS",
     "sigmoid": "use snndeploy.training.QCFS",
     "tanh": "use snndeploy.training.QCFS",
     "gelu": "use snndeploy.training.QCFS",
@@ -266,21 +263,50 @@ def _add(b: Builder, fx: torch.fx.Node, x: Any, y: Any, alpha: float = 1) -> Non
 
 
 def _add_in_place(b: Builder, fx: torch.fx.Node, x: Any, y: Any, alpha: float = 1) -> None:
-    """`x += y`: a plain sum, unless the old value of x is seen again, under whatever name."""
+    """`x += y`: a plain sum, unless the old value of x is seen again."""
+    if _is_seen_again(fx, x):
+        raise Unsupported("its left side is used again after `+=`: write `x = x + y`")
+    _add(b, fx, x, y, alpha)
+
+
+def _is_seen_again(fx: torch.fx.Node, x: torch.fx.Node) -> bool:
+    """Whether what `fx` overwrites in place is used after it, under whatever name."""
     order = {node: index for index, node in enumerate(fx.graph.nodes)}
     base = x
     while str(base.target) in _VIEWS:
-        base = base.args[0]
+        base = base.args[0]  # type: ignore[assignment]
     seen, pending = {base}, [base]
     while pending:
         node = pending.pop()
         for user in node.users:
             if user is not fx and order[user] > order[fx]:
-                raise Unsupported("its left side is used again after `+=`: write `x = x + y`")
+                return True
             if str(user.target) in _VIEWS and user not in seen:
                 seen.add(user)
                 pending.append(user)
-    _add(b, fx, x, y, alpha)
+    return False
+
+
+def _relu(b: Builder, fx: torch.fx.Node, x: Any) -> None:
+    _clamp(b, fx, x, 0)
+
+
+def _relu6(b: Builder, fx: torch.fx.Node, x: Any) -> None:
+    _clamp(b, fx, x, 0, 6)
+
+
+def _hardtanh(b: Builder, fx: torch.fx.Node, x: Any, low: float = -1, high: float = 1) -> None:
+    _clamp(b, fx, x, low, high)
+
+
+def _clamp(b: Builder, fx: torch.fx.Node, x: Any, low: Any = None, high: Any = None) -> None:
+    if low != 0:
+        raise Unsupported(f"clips at {low}: only a ReLU, which clips at 0, can be spiking")
+    if high is not None and not 0 < high < float("inf"):
+        raise Unsupported(f"clips at {high}, expected a number above 0")
+    if fx.target.__name__.split(".")[0].endswith("_") and _is_seen_again(fx, x):  # type: ignore[union-attr]
+        raise Unsupported("its operand is used again after it was overwritten in place")
+    b.add(fx, lambda name: Relu(name, None if high is None else float(high)), x)
 
 
 def _cat(b: Builder, fx: torch.fx.Node, branches: Any, dim: int = 0) -> None:
@@ -369,6 +395,18 @@ HANDLERS: dict[str, Callable[..., None]] = {
     "aten.mean.dim": _mean,
     "aten.add.Tensor": _add,
     "aten.add_.Tensor": _add_in_place,
+    "aten.relu.default": _relu,
+    "aten.relu_.default": _relu,
+    "aten.relu6.default": _relu6,
+    "aten.relu6_.default": _relu6,
+    "aten.hardtanh.default": _hardtanh,
+    "aten.hardtanh_.default": _hardtanh,
+    "aten.clamp.default": _clamp,
+    "aten.clamp_.default": _clamp,
+    "aten.clip.default": _clamp,
+    "aten.clip_.default": _clamp,
+    "aten.clamp_min.default": _clamp,
+    "aten.clamp_min_.default": _clamp,
     "aten.cat.default": _cat,
     "aten.concat.default": _cat,
     "aten.concatenate.default": _cat,
