@@ -30,6 +30,7 @@ from snndeploy.nodes import (
     Linear,
     MaxPool2d,
     Node,
+    Padding,
     Pair,
     Relu,
     Shape,
@@ -140,19 +141,20 @@ def _conv(
     w = w.reshape(*w.shape[:2], *(1,) * (2 - dims), *w.shape[2:])
     strides, dilations = _pair(stride, dims, 1), _pair(dilation, dims, 1)
     if isinstance(padding, str):
-        pads = _named_padding(padding, w.shape[2:], strides, dilations)
+        pads: Padding = _named_padding(padding, w.shape[2:], strides, dilations)
     else:
         pads = _pair(padding, dims, 0)
     b.add(fx, lambda name: Conv2d(name, w, b.tensor(bias), strides, pads, dilations, groups), x)
 
 
-def _named_padding(kind: str, kernel: tuple[int, ...], stride: Pair, dilation: Pair) -> Pair:
+def _named_padding(kind: str, kernel: tuple[int, ...], stride: Pair, dilation: Pair) -> Padding:
+    """`same` puts what is odd behind the last pixel."""
     if kind == "valid":
         return 0, 0
-    total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-    if stride != (1, 1) or any(t % 2 for t in total):
-        raise Unsupported("padding 'same' is not symmetric here: state it in numbers")
-    return total[0] // 2, total[1] // 2
+    if stride != (1, 1):
+        raise Unsupported("padding 'same' goes with a stride of 1")
+    down, right = (d * (k - 1) for k, d in zip(kernel, dilation, strict=True))
+    return down // 2, right // 2, -(-down // 2), -(-right // 2)
 
 
 def _linear(b: Builder, fx: torch.fx.Node, x: Any, weight: Any, bias: Any = None) -> None:
@@ -199,10 +201,23 @@ def _max_pool(
     ceil_mode: bool = False,
 ) -> None:
     dims = b.spatial(fx, x)
-    if _pair(dilation, dims, 1) != (1, 1) or ceil_mode:
-        raise Unsupported("dilation and ceil_mode are not supported")
-    sizes = _pair(kernel, dims, 1), _pair(stride or kernel, dims, 1), _pair(padding, dims, 0)
-    b.add(fx, lambda name: MaxPool2d(name, *sizes), x)
+    if _pair(dilation, dims, 1) != (1, 1):
+        raise Unsupported("a pool with dilation is not supported")
+    sizes = _pair(kernel, dims, 1), _pair(stride or kernel, dims, 1)
+    pads = _rounded_up(b, fx, sizes[0], sizes[1], _pair(padding, dims, 0), x)
+    b.add(fx, lambda name: MaxPool2d(name, *sizes, pads), x)
+
+
+def _rounded_up(
+    b: Builder, fx: torch.fx.Node, kernel: Pair, stride: Pair, padding: Pair, x: Any
+) -> Padding:
+    """Padding with what the last windows of the result reach beyond it, as with `ceil_mode`."""
+    before, after = (network_shape(b.shape(node))[1:] for node in (x, fx))
+    over = [
+        max((out - 1) * s + k - (n + 2 * p), 0)
+        for n, out, k, s, p in zip(before, after, kernel, stride, padding, strict=True)
+    ]
+    return (*padding, padding[0] + over[0], padding[1] + over[1])
 
 
 def _avg_pool(
@@ -218,8 +233,12 @@ def _avg_pool(
 ) -> None:
     dims = b.spatial(fx, x)
     sizes = _pair(kernel, dims, 1), _pair(stride or kernel, dims, 1), _pair(padding, dims, 0)
-    if ceil_mode or divisor_override or (not count_include_pad and sizes[2] != (0, 0)):
-        raise Unsupported("ceil_mode, divisor_override and uncounted padding are not supported")
+    if ceil_mode and _rounded_up(b, fx, *sizes, x) != sizes[2] * 2:
+        raise Unsupported(
+            "with ceil_mode its last windows are cut short and their values weigh more"
+        )
+    if divisor_override or (not count_include_pad and sizes[2] != (0, 0)):
+        raise Unsupported("divisor_override and uncounted padding are not supported")
     b.add(fx, lambda name: AvgPool2d(name, *sizes), x)
 
 
