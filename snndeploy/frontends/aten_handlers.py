@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snndeploy.frontends.quantizers import staircase
 from snndeploy.nodes import (
     Activation,
     Add,
@@ -58,19 +59,26 @@ class Unsupported(Exception):  # noqa: N818  (a signal inside this package, neve
 
 @dataclass
 class Builder:
-    """The network under construction."""
+    """The network under construction.
+
+    Attributes:
+        parameters: what is stored, and what is computed of it alone, by the name in the graph.
+        grids: of the activations that stand for quantizers.
+        names: the node that computes what a place in the graph holds.
+    """
 
     parameters: dict[str, Tensor]
+    grids: dict[str, Grid] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     edges: list[tuple[str, str]] = field(default_factory=list)
     names: dict[torch.fx.Node, str] = field(default_factory=dict)
 
     def add(self, fx: torch.fx.Node, make: Callable[[str], Node], *sources: Any) -> None:
         """Add the node that `fx` becomes, `make(name)`, behind its sources."""
-        name = self._name(fx)
-        self.nodes.append(make(name))
-        self.edges.extend((self.source(source), name) for source in sources)
-        self.names[fx] = name
+        node = make(self._name(fx))
+        self.nodes.append(node)
+        self.edges.extend((self.source(source), node.name) for source in sources)
+        self.names[fx] = node.name
 
     def alias(self, fx: torch.fx.Node, source: torch.fx.Node) -> None:
         """`fx` changes nothing: let it stand for its source."""
@@ -90,6 +98,20 @@ class Builder:
             raise Unsupported("its weights are computed, not stored")
         return self.parameters[argument.name].detach().double().numpy()
 
+    def stored(self, argument: Any) -> Tensor | None:
+        """A parameter, a buffer, or what is computed of them alone; None for other operands."""
+        known = isinstance(argument, torch.fx.Node) and argument.name in self.parameters
+        return self.parameters[argument.name] if known else None
+
+    def number(self, argument: Any) -> float:
+        """A number that is stated, or stored as a tensor of one element."""
+        stored = self.stored(argument)
+        if stored is not None and stored.numel() == 1:
+            return float(stored.item())
+        if not isinstance(argument, int | float):
+            raise Unsupported("its scale or zero point is not one stored number")
+        return float(argument)
+
     def shape(self, fx: torch.fx.Node) -> tuple[int, ...]:
         """The shape of its value in the model, batch included."""
         return tuple(int(n) for n in fx.meta["val"].shape)
@@ -106,8 +128,12 @@ class Builder:
         """The module's path in the model if it is free, else the operator's name."""
         stack = fx.meta.get("nn_module_stack") or {}
         path = str(list(stack.values())[-1][0]) if stack else ""
+        return self.free(path, fx.name, f"{path}_{fx.name}")
+
+    def free(self, *candidates: str) -> str:
+        """The first that is a free name once it is spelled as an identifier, or a numbered one."""
         taken = {node.name for node in self.nodes}
-        for candidate in (path, fx.name, f"{path}_{fx.name}", f"{fx.name}_{len(taken)}"):
+        for candidate in (*candidates, f"{candidates[-1]}_{len(taken)}"):
             name = re.sub(r"\W", "_", candidate)
             if name and not name[0].isdigit() and name not in taken:
                 return name
@@ -375,6 +401,117 @@ def _quantize_input(b: Builder, fx: torch.fx.Node, x: Any, s: float, low: int, h
     b.alias(fx, x)
 
 
+def _grid(b: Builder, scale: Any, zero: Any, low: int, high: int) -> Grid:
+    s, z = b.number(scale), int(b.number(zero))
+    if not 0 < s < float("inf") or not low <= z <= high or not 0 < high - low <= MAX_LEVELS:
+        raise Unsupported(f"scale {s}, zero point {z}, {low} to {high} is not a grid")
+    return Grid(s, low - z, high - z)
+
+
+def _staircase(b: Builder, fx: torch.fx.Node, x: Any, grid: Grid) -> None:
+    """The activation that a quantizer and its inverse are."""
+    b.add(fx, lambda _: staircase(b.free(f"{b.source(x)}_quantized"), grid), x)
+    b.grids[b.names[fx]] = grid
+
+
+def _quantize_per_tensor(
+    b: Builder, fx: torch.fx.Node, x: Any, scale: Any, zero: Any, low: int, high: int, *_: Any
+) -> None:
+    grid, stored = _grid(b, scale, zero, low, high), b.stored(x)
+    if stored is not None:
+        b.parameters[fx.name] = _integers(stored, grid.scale, low - grid.low, low, high)
+        return
+    for user in fx.users:
+        inverse = str(user.target).startswith("quantized_decomposed.dequantize_per_tensor")
+        if not inverse or _grid(b, *user.args[1:5]) != grid:  # type: ignore[arg-type]
+            raise Unsupported("its integers are not dequantized with the same scale")
+    _staircase(b, fx, x, grid)
+
+
+def _dequantize_per_tensor(
+    b: Builder,
+    fx: torch.fx.Node,
+    x: Any,
+    scale: Any,
+    zero: Any,
+    low: int,
+    high: int,
+    *_: Any,
+    **__: Any,
+) -> None:
+    stored, grid = b.stored(x), _grid(b, scale, zero, low, high)
+    if stored is None:
+        b.alias(fx, x)
+    else:
+        b.parameters[fx.name] = (stored.double() - (low - grid.low)) * grid.scale
+
+
+def _quantize_per_channel(
+    b: Builder, fx: torch.fx.Node, x: Any, scales: Any, zeros: Any, axis: int, *rest: Any
+) -> None:
+    stored, s, z = _per_channel(b, x, scales, zeros, axis)
+    b.parameters[fx.name] = _integers(stored, s, z, *rest[:2])
+
+
+def _dequantize_per_channel(
+    b: Builder,
+    fx: torch.fx.Node,
+    x: Any,
+    scales: Any,
+    zeros: Any,
+    axis: int,
+    *_: Any,
+    **__: Any,
+) -> None:
+    stored, s, z = _per_channel(b, x, scales, zeros, axis)
+    b.parameters[fx.name] = (stored.double() - z) * s
+
+
+def _fake_quantize(
+    b: Builder, fx: torch.fx.Node, x: Any, scale: Any, zero: Any, low: int, high: int
+) -> None:
+    """A quantizer and its inverse in one, as quantization-aware training uses it."""
+    grid, stored = _grid(b, scale, zero, low, high), b.stored(x)
+    if stored is None:
+        _staircase(b, fx, x, grid)
+    else:
+        z = low - grid.low
+        b.parameters[fx.name] = (_integers(stored, grid.scale, z, low, high) - z) * grid.scale
+
+
+def _fake_quantize_per_channel(
+    b: Builder,
+    fx: torch.fx.Node,
+    x: Any,
+    scales: Any,
+    zeros: Any,
+    axis: int,
+    low: int,
+    high: int,
+) -> None:
+    stored, s, z = _per_channel(b, x, scales, zeros, axis)
+    b.parameters[fx.name] = (_integers(stored, s, z, low, high) - z) * s
+
+
+def _per_channel(
+    b: Builder, x: Any, scales: Any, zeros: Any, axis: int
+) -> tuple[Tensor, Tensor, Tensor | float]:
+    """What is stored, and scales and zero points in a shape that broadcasts to it, float64."""
+    stored, s, z = b.stored(x), b.stored(scales), b.stored(zeros)
+    if stored is None or s is None or (zeros is not None and z is None):
+        raise Unsupported("only weights can have a scale a channel: use one scale for all values")
+    shape = [1] * stored.ndim
+    shape[axis] = -1
+    return stored, s.double().view(shape), 0.0 if z is None else z.double().view(shape)
+
+
+def _integers(x: Tensor, scale: Any, zero: Any, low: int, high: int) -> Tensor:
+    """What a quantizer stores, in float64; it multiplies by the inverse of its float32 scale."""
+    inverse = 1.0 / torch.as_tensor(scale, dtype=torch.float32)
+    found: Tensor = torch.round(x.float() * inverse).double() + zero
+    return found.clamp(low, high)
+
+
 def _size(*_: Any) -> None:
     """The size of the batch, for a `view` to repeat."""
 
@@ -443,6 +580,17 @@ HANDLERS: dict[str, Callable[..., None]] = {
     "aten.clone.default": _identity,
     "aten.alias.default": _identity,
     "aten.sym_size.int": _size,
+    "aten.fake_quantize_per_tensor_affine.default": _fake_quantize,
+    "aten.fake_quantize_per_tensor_affine.tensor_qparams": _fake_quantize,
+    "aten.fake_quantize_per_channel_affine.default": _fake_quantize_per_channel,
+    "quantized_decomposed.quantize_per_tensor.default": _quantize_per_tensor,
+    "quantized_decomposed.quantize_per_tensor.tensor": _quantize_per_tensor,
+    "quantized_decomposed.quantize_per_tensor.tensor2": _quantize_per_tensor,
+    "quantized_decomposed.dequantize_per_tensor.default": _dequantize_per_tensor,
+    "quantized_decomposed.dequantize_per_tensor.tensor": _dequantize_per_tensor,
+    "quantized_decomposed.dequantize_per_tensor.tensor2": _dequantize_per_tensor,
+    "quantized_decomposed.quantize_per_channel.default": _quantize_per_channel,
+    "quantized_decomposed.dequantize_per_channel.default": _dequantize_per_channel,
     "snndeploy.qcfs.default": _qcfs,
     "snndeploy.quantize_input.default": _quantize_input,
 }

@@ -11,6 +11,7 @@ import re
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.fx import GraphModule
 
 from snndeploy import quantized_ops
 from snndeploy.errors import UnsupportedModelError
@@ -21,6 +22,7 @@ from snndeploy.frontends.aten_handlers import (
     Unsupported,
     network_shape,
 )
+from snndeploy.frontends.quantizers import Placed
 from snndeploy.network import Network
 from snndeploy.nodes import Input, Output
 
@@ -39,8 +41,10 @@ def from_torch(module: nn.Module, example: Tensor, name: str = "model") -> Netwo
     Raises:
         UnsupportedModelError: lists every operator that cannot be converted.
     """
+    frozen = isinstance(module, GraphModule)  # has no modes, and may refuse to be asked
     training = module.training
-    module.eval()
+    if not frozen:
+        module.eval()
     try:
         exported = torch.export.export(module, (example,))
     except Exception as error:
@@ -50,15 +54,25 @@ def from_torch(module: nn.Module, example: Tensor, name: str = "model") -> Netwo
             remedy="make `torch.export.export(model, (example,))` work first",
         ) from error
     finally:
-        module.train(training)
+        if not frozen:
+            module.train(training)
     return from_exported(exported, name)
 
 
 def from_exported(exported: ExportedProgram, name: str = "model") -> Network:
-    """Read an exported program into a float network."""
+    """Read an exported program into a float network.
+
+    Quantizers of PT2E (`quantized_decomposed` operators) become activations and the input's grid,
+    and stored integers the weights that they mean. A quantizer on the logits is left out, which
+    the network's history tells.
+    """
     signature = exported.graph_signature
     state = {**exported.state_dict, **exported.constants}
-    placeholders = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    placeholders = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
     builder = Builder({name: state[target] for name, target in placeholders.items()})
     problems: list[str] = []
     for fx in exported.graph.nodes:
@@ -70,7 +84,14 @@ def from_exported(exported: ExportedProgram, name: str = "model") -> Network:
             f"{len(problems)} operators cannot become spiking: " + "; ".join(problems),
             where=f"model '{name}'",
         )
-    return Network(name, tuple(builder.nodes), tuple(builder.edges))
+    placed = Placed.of(builder.nodes, builder.edges, builder.grids)
+    history = f'torch{{dropped="{" ".join(placed.dropped)}"}}'
+    return Network(
+        name,
+        tuple(placed.nodes.values()),
+        tuple(placed.edges),
+        history=(history,) if placed.dropped else (),
+    )
 
 
 def _try_convert(builder: Builder, fx: torch.fx.Node, user_inputs: set[str]) -> str:
