@@ -52,13 +52,14 @@ CHUNK = 32
 """Samples that the integer ANN is evaluated on together; bounds its memory."""
 
 SUFFIXES = {
+    ".onnx": "an ONNX model",
     ".pt2": "a PyTorch export (torch.export.save)",
     ".nir": "a spiking network that snndeploy wrote",
 }
 
 
 def load(path: str | Path) -> Network:
-    """Read a model: a quantized PyTorch export (`.pt2`) or a converted network (`.nir`).
+    """Read a model: ONNX (`.onnx`), a PyTorch export (`.pt2`) or a converted network (`.nir`).
 
     Raises:
         FileFormatError: unknown suffix; missing, malformed or hostile file.
@@ -71,6 +72,10 @@ def load(path: str | Path) -> Network:
         from snndeploy.frontends.pt2_file import load_pt2  # noqa: PLC0415  (torch is slow to load)
 
         return load_pt2(path)
+    if path.suffix == ".onnx":
+        from snndeploy.frontends.onnx import load_onnx  # noqa: PLC0415  (so is onnx)
+
+        return load_onnx(path)
     known = "; ".join(f"{suffix}: {what}" for suffix, what in SUFFIXES.items())
     raise FileFormatError(
         f"files ending in '{path.suffix}' are not read", where=str(path), remedy=known
