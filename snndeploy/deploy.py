@@ -83,7 +83,13 @@ def load(path: str | Path) -> Network:
 
 
 def from_torch(module: torch.nn.Module, example: torch.Tensor, name: str = "model") -> Network:
-    """Read a PyTorch module with QCFS activations; `example` is (N, *shape) float32."""
+    """Read a PyTorch module with quantized activations; `example` is (N, *shape) float32.
+
+    They are QCFS, the quantizers of PT2E or those of Brevitas. ReLUs are real-valued.
+
+    Raises:
+        UnsupportedModelError: lists every operator that cannot be converted.
+    """
     from snndeploy.frontends.torch_export import from_torch as read  # noqa: PLC0415
 
     return read(module, example, name)

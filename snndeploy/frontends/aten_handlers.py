@@ -7,7 +7,6 @@ is an image of height one: operators on signals become those on images, kernels 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from snndeploy.frontends.quantizers import staircase
+from snndeploy.frontends.reading import MAX_LEVELS, Unsupported, identifier, network_shape
 from snndeploy.nodes import (
     Activation,
     Add,
@@ -34,10 +34,7 @@ from snndeploy.nodes import (
     Padding,
     Pair,
     Relu,
-    Shape,
 )
-
-MAX_LEVELS = 1 << 16
 
 REMEDIES = {
     "sigmoid": "use snndeploy.training.QCFS",
@@ -51,10 +48,6 @@ REMEDIES = {
     "pad": "use the padding of the convolution or pool behind it",
 }
 """What to do instead, by the name of an operator that has no handler."""
-
-
-class Unsupported(Exception):  # noqa: N818  (a signal inside this package, never seen outside)
-    """What one graph node holds that cannot be converted."""
 
 
 @dataclass
@@ -133,16 +126,7 @@ class Builder:
     def free(self, *candidates: str) -> str:
         """The first that is a free name once it is spelled as an identifier, or a numbered one."""
         taken = {node.name for node in self.nodes}
-        for candidate in (*candidates, f"{candidates[-1]}_{len(taken)}"):
-            name = re.sub(r"\W", "_", candidate)
-            if name and not name[0].isdigit() and name not in taken:
-                return name
-        raise Unsupported("no name is left for it")
-
-
-def network_shape(shape: tuple[int, ...]) -> Shape:
-    """The shape in a network of what has `shape` in a model: no batch, signals of height one."""
-    return (shape[1], 1, shape[2]) if len(shape) == 3 else shape[1:]
+        return identifier((*candidates, f"{candidates[-1]}_{len(taken)}"), taken)
 
 
 def _pair(value: int | Sequence[int], dims: int, height: int) -> Pair:

@@ -15,14 +15,10 @@ from torch.fx import GraphModule
 
 from snndeploy import quantized_ops
 from snndeploy.errors import UnsupportedModelError
-from snndeploy.frontends.aten_handlers import (
-    HANDLERS,
-    REMEDIES,
-    Builder,
-    Unsupported,
-    network_shape,
-)
+from snndeploy.frontends.aten_handlers import HANDLERS, REMEDIES, Builder
+from snndeploy.frontends.brevitas import from_brevitas, has_brevitas
 from snndeploy.frontends.quantizers import Placed
+from snndeploy.frontends.reading import Unsupported, network_shape, refuse_all
 from snndeploy.network import Network
 from snndeploy.nodes import Input, Output
 
@@ -30,10 +26,10 @@ _ = quantized_ops  # registers the operators that exports refer to
 
 
 def from_torch(module: nn.Module, example: Tensor, name: str = "model") -> Network:
-    """Export a module in eval mode and read it.
+    """Export a module in eval mode and read it; one with Brevitas' quantizers by its own export.
 
     Args:
-        module: maps (N, *shape) to logits (N, classes); QCFS activations between the weighted
+        module: maps (N, *shape) to logits (N, classes); quantized activations between the weighted
             layers. Signals (N, C, W) are read as images of height one.
         example: one or more samples, (N, *shape); N = 2 or more is best.
         name: of the network.
@@ -41,6 +37,8 @@ def from_torch(module: nn.Module, example: Tensor, name: str = "model") -> Netwo
     Raises:
         UnsupportedModelError: lists every operator that cannot be converted.
     """
+    if has_brevitas(module):
+        return from_brevitas(module, example, name)
     frozen = isinstance(module, GraphModule)  # has no modes, and may refuse to be asked
     training = module.training
     if not frozen:
@@ -79,11 +77,7 @@ def from_exported(exported: ExportedProgram, name: str = "model") -> Network:
         problem = _try_convert(builder, fx, set(signature.user_inputs))
         if problem:
             problems.append(f"{fx.name} ({_operator(fx)}): {problem}")
-    if problems:
-        raise UnsupportedModelError(
-            f"{len(problems)} operators cannot become spiking: " + "; ".join(problems),
-            where=f"model '{name}'",
-        )
+    refuse_all(problems, f"model '{name}'")
     placed = Placed.of(builder.nodes, builder.edges, builder.grids)
     history = f'torch{{dropped="{" ".join(placed.dropped)}"}}'
     return Network(
