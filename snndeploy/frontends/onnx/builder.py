@@ -196,11 +196,10 @@ class Builder:
         Raises:
             Unsupported: they differ inside a channel.
         """
-        shape = self.shapes[signal.node]
-        where, found = self.places(signal), np.empty(int(np.prod(shape)))
-        shape = self.shapes[signal.node]  # which `places` may have settled
+        where = self.places(signal)
+        found = np.empty(int(np.prod(self.shapes[signal.node])))
         found[where.ravel()] = values.ravel()
-        rows = found.reshape(shape[0], -1)
+        rows = found.reshape(self.shapes[signal.node][0], -1)
         if (rows != rows[:, :1]).any():
             raise Unsupported("its constant differs from pixel to pixel: use one a channel")
         return rows[:, 0].copy()
@@ -341,11 +340,11 @@ class Builder:
             return signal
         if grid.low >= grid.high:
             raise Unsupported(f"leaves only {grid.low} to {grid.high} of its grid")
-        if signal.node == self.input and signal.affine is None:
+        if signal.node == self.input and signal.affine is None and signal.alone:
             self._set_input_grid(grid)
             return replace(signal, grid=grid)
         if not isinstance(node, Activation) or node.ceiling != s * node.levels:
-            raise Unsupported("clips values on a grid that no quantizer right before it gave")
+            return self._staircase(op, signal, grid, floor=False)
         levels = grid.high - grid.low
         shift = node.shift + round(node.offset / s) - grid.low
         changed = Activation(node.name, s * levels, levels, shift, s * grid.low)

@@ -162,7 +162,10 @@ def _range(op: Op, start: Array, stop: Array, step: Array) -> Array:
 
 def _reduce(function: Callable[..., Any]) -> Callable[..., Array]:
     def apply(op: Op, x: Array, axes: Array | None = None) -> Array:
-        found = function(x, axis=_axes(op, axes), keepdims=bool(op.int("keepdims", 1)))
+        over = _axes(op, axes) or None
+        if over is None and op.int("noop_with_empty_axes", 0):
+            return x
+        found = function(x, axis=over, keepdims=bool(op.int("keepdims", 1)))
         return np.asarray(found, x.dtype)
 
     return apply
@@ -206,7 +209,7 @@ FOLDS: dict[str, Callable[..., Array]] = {
     "Mul": _elementwise(np.multiply),
     "Div": _elementwise(_divide),
     "Pow": _elementwise(np.power),
-    "Mod": _elementwise(np.mod),
+    "Mod": lambda op, x, y: _elementwise(np.fmod if op.int("fmod", 0) else np.mod)(op, x, y),
     "Max": _elementwise(lambda *xs: np.maximum.reduce(np.broadcast_arrays(*xs))),
     "Min": _elementwise(lambda *xs: np.minimum.reduce(np.broadcast_arrays(*xs))),
     "Equal": _elementwise(np.equal),

@@ -35,11 +35,20 @@ def load_onnx(path: Path) -> Network:
     proto = _parsed(_content(path, MAX_FILE_BYTES), where)
     try:
         _fetch_external(proto, path.parent)
-        scan(proto)
-        model = Model.of(proto)
+        return from_proto(proto, re.sub(r"\W", "_", path.stem))
     except FileFormatError as error:
         raise FileFormatError(error.problem, where=where, remedy=error.remedy) from error
-    return read(model, re.sub(r"\W", "_", path.stem))
+
+
+def from_proto(proto: onnx.ModelProto, name: str = "model") -> Network:
+    """Read an ONNX message, its tensors inside it, into a float network.
+
+    Raises:
+        FileFormatError: it is no sound graph.
+        UnsupportedModelError: it holds operators that cannot become spiking.
+    """
+    scan(proto)
+    return read(Model.of(proto), name)
 
 
 def _content(path: Path, limit: int) -> bytes:

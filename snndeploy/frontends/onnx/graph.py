@@ -29,6 +29,12 @@ CARRIED = {
 """May stand between what is left out and the result."""
 
 
+DOMAINS = {"", "com.microsoft", "qonnx.custom_op.general", "onnx.brevitas"} | {
+    "finn.custom_op.general", "brevitas.onnx", "finn"
+}  # fmt: skip
+"""Of those operators."""
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """A checked graph.
@@ -101,7 +107,7 @@ def _needed(graph: ir.Graph) -> tuple[Op, ...]:
         needed.update(v for v in node.inputs if v is not None)
         users = [user for v in node.outputs for user, _ in v.uses()]
         ends = all(user in tail or not any(v in needed for v in user.outputs) for user in users)
-        in_tail = ends and node.op_type in DROPPED | CARRIED
+        in_tail = ends and node.op_type in DROPPED | CARRIED and _domain(node) in DOMAINS
         if in_tail:
             tail.add(node)
         version = graph.opset_imports.get(_domain(node), 0)

@@ -18,8 +18,6 @@ from snndeploy.nodes import Activation, AvgPool2d, MaxPool2d, Pair, Shape
 def max_pool(b: Builder, op: Op) -> Signal:
     """MaxPool; its padding is never the maximum."""
     x = b.signal(op, stored=True)
-    if len(op.node.outputs) > 1 and op.node.outputs[1].uses():
-        raise Unsupported("its second result, the indices, is read")
     window = Window.of(op, x, op.ints("kernel_shape"))
     if window.dilation != (1, 1):
         raise Unsupported("a pool with dilation is not supported")

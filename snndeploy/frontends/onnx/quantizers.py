@@ -20,7 +20,9 @@ from snndeploy.numerics import FloatArray
 
 MAX_BITS = 16
 
-_RANGES = {
+RANGES = {
+    ir.DataType.INT2: (-2, 1),
+    ir.DataType.UINT2: (0, 3),
     ir.DataType.INT4: (-8, 7),
     ir.DataType.UINT4: (0, 15),
     ir.DataType.INT8: (-128, 127),
@@ -34,15 +36,15 @@ def quantize_linear(b: Builder, op: Op) -> Result:
     """`saturate(round(x / scale) + zero_point)`."""
     x, scale, zero = b.operand(op, 0), b.constant(op, 1), b.optional(op, 2)
     kind = _stored_type(op)
-    if kind not in _RANGES:
+    if kind not in RANGES:
         raise Unsupported(f"quantizes to {kind.name}: use int8, uint8, int16 or uint16")
     if isinstance(x, Signal):
-        return quantize(b, op, x, quantizer(scale, zero, _RANGES[kind]))
+        return quantize(b, op, x, quantizer(scale, zero, RANGES[kind]))
     if x is None:
         raise Unsupported("its operand 0 is missing")
-    low, high = _RANGES[kind]
+    low, high = RANGES[kind]
     spread, zeros = _blocks(op, x, scale, zero)
-    found: Array = np.clip(np.round(real(x) / spread) + zeros, low, high)
+    found: Array = np.clip(np.round(_divided(x, spread)) + zeros, low, high)
     return found.astype(np.int32)
 
 
@@ -136,7 +138,7 @@ def quant(b: Builder, op: Op) -> Result:
         raise Unsupported("its operand 0 is missing")
     s, z = _positive(scale), real(zero)
     rounding = np.floor if mode == "FLOOR" else np.round
-    return (rounding(np.clip(real(x) / s + z, *limits)) - z) * s
+    return (rounding(np.clip(_divided(x, s) + z, *limits)) - z) * s
 
 
 def bipolar_quant(b: Builder, op: Op) -> Result:
@@ -179,6 +181,14 @@ def _behind_channels(values: FloatArray, x: Signal) -> FloatArray:
     if values.size == 1:
         return values.reshape(())
     return values.reshape(-1, *(1,) * (x.index.ndim - 1))
+
+
+def _divided(x: Array, scale: FloatArray) -> FloatArray:
+    """Stored values in units of a scale, in their own precision: it decides what is a tie."""
+    real(x)
+    if x.dtype == np.float32:
+        return (x / scale.astype(np.float32)).astype(np.float64)
+    return real(x) / scale
 
 
 def _limits(bits: int, signed: bool, narrow: bool) -> tuple[int, int]:

@@ -21,6 +21,7 @@ _BITS = {
     TensorProto.INT16: 16, TensorProto.INT32: 32, TensorProto.INT64: 64, TensorProto.BOOL: 8,
     TensorProto.FLOAT16: 16, TensorProto.DOUBLE: 64, TensorProto.UINT32: 32,
     TensorProto.UINT64: 64, TensorProto.BFLOAT16: 16, TensorProto.UINT4: 4, TensorProto.INT4: 4,
+    TensorProto.INT2: 2, TensorProto.UINT2: 2,
 }  # fmt: skip
 """The types that are read, and the size of an element."""
 

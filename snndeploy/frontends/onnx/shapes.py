@@ -45,8 +45,6 @@ def transpose(b: Builder, op: Op) -> Result:
     if sorted(perm) != list(range(rank)):
         raise Unsupported(f"perm {perm} of {rank} axes")
     if perm[0] != 0:
-        if any(n != 1 for n in (b.batch, *x.shape)[: perm.index(0) + 1][:1]) or b.batch != 1:
-            raise Unsupported("moves the batch from the first axis")
         raise Unsupported("moves the batch from the first axis")
     order = [axis - 1 for axis in perm[1:]]
     pads = tuple(x.pads[axis] for axis in order) if x.pads else ()

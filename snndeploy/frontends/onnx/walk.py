@@ -13,13 +13,13 @@ from snndeploy.frontends.onnx.builder import MAX_VALUE_ELEMENTS, Builder, Result
 from snndeploy.frontends.onnx.constants import folded
 from snndeploy.frontends.onnx.graph import DROPPED, Model
 from snndeploy.frontends.onnx.handlers import DOMAINS, QUANTIZERS, REMEDIES, SMOOTH
+from snndeploy.frontends.onnx.quantizers import RANGES
 from snndeploy.frontends.onnx.op import Op
 from snndeploy.frontends.onnx.signal import Signal, places
 from snndeploy.frontends.reading import Unsupported, identifier, network_shape, refuse_all
 from snndeploy.network import Network
 from snndeploy.nodes import Input, Output
 
-_INTEGERS = {ir.DataType.INT8: (-128, 127), ir.DataType.UINT8: (0, 255)}
 _REALS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16)
 
 
@@ -69,9 +69,9 @@ def _start(model: Model) -> Builder:
     builder.input = identifier((value.name or "", "input"), ())
     builder.put(Input(builder.input, network_shape((1, *inside))))
     kind = value.dtype
-    if kind not in (*_INTEGERS, *_REALS, None):
+    if kind not in (*RANGES, *_REALS, None):
         raise UnsupportedModelError(f"{label} is {kind.name}", remedy="use float32, int8 or uint8")
-    raw = None if kind is None else _INTEGERS.get(kind)
+    raw = None if kind is None else RANGES.get(kind)
     index = places(inside).reshape(inside)
     builder.values[value] = Signal(builder.input, index, raw=raw)
     return builder
@@ -99,6 +99,8 @@ def _result(b: Builder, op: Op) -> Result:
         if op.node.domain not in ("", "ai.onnx"):
             raise Unsupported(_unknown(op) or "its operands are all stored")
         return folded(op, [x for x in operands if not isinstance(x, Signal)])
+    if any(value.uses() for value in op.node.outputs[1:]):
+        raise Unsupported("more than its first result is read")
     first = operands[0] if operands else None
     if isinstance(first, Signal) and first.answered:
         return first
@@ -108,7 +110,10 @@ def _result(b: Builder, op: Op) -> Result:
     problem = _unknown(op)
     if problem:
         raise Unsupported(problem)
-    return DOMAINS[op.node.domain][op.kind](b, op)
+    handler = DOMAINS[op.node.domain].get(op.kind)
+    if handler is None:
+        raise Unsupported("does not stand behind the model's logits")
+    return handler(b, op)
 
 
 _ENDS = DROPPED - {"QuantizeLinear", "Quant", "IntQuant", "BipolarQuant"}
@@ -152,10 +157,12 @@ def _finish(b: Builder, model: Model) -> list[str]:
         return [f"{b.input} (input): every use of it must pass through one and the same grid"]
     try:
         result = b.unpadded(b.settled(last, result))
+        if prod(result.shape) != max(result.shape, default=1):
+            raise Unsupported(f"gives {('N', *result.shape)}, expected logits (N, classes)")
         source, order = b.flat(result), b.places(result).ravel()
         if not np.array_equal(order, places(b.shapes[source])):
             raise Unsupported("its logits are in another order than the layer's that computes them")
-        b.put(Output(identifier(("logits", "output", "readout"), b.nodes)), source)
+        b.put(Output(identifier(("logits", "output", f"output_{len(b.nodes)}"), b.nodes)), source)
     except Unsupported as problem:
         return [f"{last.label} ({last.kind}): {problem}"]
     return []
