@@ -20,7 +20,10 @@ from snndeploy.nodes import Activation, Concat, Flatten, Grid, Input, MaxPool2d,
 
 
 def staircase(name: str, grid: Grid) -> Activation:
-    """The quantizer to the values of a grid, as an activation."""
+    """The quantizer to the values of a grid, as an activation.
+
+    It rounds halves up, where PyTorch and ONNX round them to even.
+    """
     levels = grid.high - grid.low
     low, s = grid.low, grid.scale
     return Activation(name, s * levels, levels, 0.5 - low, s * low)
