@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from float_walk import float_walk
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
 from strategies import grid_inputs, integer_networks
@@ -256,6 +257,52 @@ def test_same_and_ceil_mode_mean_what_they_mean_in_pytorch(pool, size):
         expected = model.double()(x.double()).numpy()
     found = float_ann(network, x.double().numpy()).logits
     np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+class Before(nn.Module):
+    """Zeros of their own in front of convolutions, a ReLU and an average pool."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grid, self.act1, self.act2 = (
+            QuantizedInput(1 / 16, -16, 16),
+            QCFS(7, 2.0),
+            QCFS(7, 1.0),
+        )
+        self.first, self.second = nn.Conv2d(2, 3, 3, 2, padding=1), nn.Conv2d(3, 4, 3, 2)
+
+    def forward(self, x):
+        x = self.act1(self.first(F.pad(F.pad(self.grid(x), (0, 1, 2, 0)), (1, 0))))
+        x = self.act2(self.second(F.pad(x, (0, 1, 0, 1)).relu()))
+        return F.avg_pool2d(F.pad(x, (1, 0, 0, 1)), 2).flatten(1)
+
+
+def test_zeros_before_a_convolution_are_its_padding():
+    torch.manual_seed(3)
+    model, rng = Before().eval(), np.random.default_rng(4)
+    x = torch.from_numpy(rng.integers(-16, 17, (4, 2, 11, 10)) / 16).float()
+    network = from_torch(model, x)
+    with torch.no_grad():
+        expected = model.double()(x.double()).numpy()
+    np.testing.assert_allclose(float_walk(network, x.double().numpy())["output"], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("pad", "words"),
+    [
+        (nn.ReflectionPad2d(1), "other values"),
+        (nn.ConstantPad2d(1, 0.5), "other values"),
+        (nn.ConstantPad3d((0, 0, 0, 0, 0, 1), 0), "other dimensions"),
+        (nn.ZeroPad2d(-1), "crops"),
+        (nn.Sequential(nn.ZeroPad2d(1), nn.MaxPool2d(2)), "reads a padded value"),
+        (nn.Sequential(nn.ZeroPad2d(1), QCFS(3)), "reads a padded value"),
+    ],
+)
+def test_other_paddings_are_refused(pad, words):
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), pad, nn.Flatten())
+    with pytest.raises(UnsupportedModelError, match=words):
+        from_torch(model, torch.zeros(2, 1, 6, 6))
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")

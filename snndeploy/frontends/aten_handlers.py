@@ -34,6 +34,8 @@ from snndeploy.nodes import (
     Padding,
     Pair,
     Relu,
+    Sides,
+    sides,
 )
 
 REMEDIES = {
@@ -45,7 +47,6 @@ REMEDIES = {
     "log_softmax": "leave it out: the largest logit stays the largest",
     "mul": "only quantized activations, sums and fixed weights can be spiking",
     "stack": "use torch.cat along the channels",
-    "pad": "use the padding of the convolution or pool behind it",
 }
 """What to do instead, by the name of an operator that has no handler."""
 
@@ -58,6 +59,7 @@ class Builder:
         parameters: what is stored, and what is computed of it alone, by the name in the graph.
         grids: of the activations that stand for quantizers.
         names: the node that computes what a place in the graph holds.
+        pads: zeros around that, which a convolution or pool behind it merges.
     """
 
     parameters: dict[str, Tensor]
@@ -65,23 +67,41 @@ class Builder:
     nodes: list[Node] = field(default_factory=list)
     edges: list[tuple[str, str]] = field(default_factory=list)
     names: dict[torch.fx.Node, str] = field(default_factory=dict)
+    pads: dict[torch.fx.Node, Sides] = field(default_factory=dict)
 
     def add(self, fx: torch.fx.Node, make: Callable[[str], Node], *sources: Any) -> None:
         """Add the node that `fx` becomes, `make(name)`, behind its sources."""
+        self.put(fx, make, *(self.source(source) for source in sources))
+
+    def put(self, fx: torch.fx.Node, make: Callable[[str], Node], *sources: str) -> None:
+        """Add the node that `fx` becomes, `make(name)`, behind nodes."""
         node = make(self._name(fx))
         self.nodes.append(node)
-        self.edges.extend((self.source(source), node.name) for source in sources)
+        self.edges.extend((source, node.name) for source in sources)
         self.names[fx] = node.name
+
+    def around(self, x: Any, padding: Padding) -> Padding:
+        """The padding of a convolution or pool, and what is around its operand already."""
+        outer, (top, left, bottom, right) = sides(padding), self.pads.get(x, (0, 0, 0, 0))
+        return outer[0] + top, outer[1] + left, outer[2] + bottom, outer[3] + right
 
     def alias(self, fx: torch.fx.Node, source: torch.fx.Node) -> None:
         """`fx` changes nothing: let it stand for its source."""
-        self.names[fx] = self.source(source)
+        self.names[fx] = self.value(source)
+        if source in self.pads:
+            self.pads[fx] = self.pads[source]
 
-    def source(self, fx: Any) -> str:
-        """The name of the node that computes an operand."""
+    def value(self, fx: Any) -> str:
+        """The name of the node that computes an operand, but for zeros around it."""
         if fx not in self.names:
             raise Unsupported("an operand is not computed from the model's input")
         return self.names[fx]
+
+    def source(self, fx: Any) -> str:
+        """The name of the node that computes an operand."""
+        if fx in self.pads:
+            raise Unsupported("reads a padded value: only convolutions and average pools can")
+        return self.value(fx)
 
     def tensor(self, argument: Any) -> np.ndarray[Any, np.dtype[np.float64]] | None:
         """A parameter or buffer as float64, or None where the argument is None."""
@@ -154,7 +174,8 @@ def _conv(
         pads: Padding = _named_padding(padding, w.shape[2:], strides, dilations)
     else:
         pads = _pair(padding, dims, 0)
-    b.add(fx, lambda name: Conv2d(name, w, b.tensor(bias), strides, pads, dilations, groups), x)
+    pads, offsets = b.around(x, pads), b.tensor(bias)
+    b.put(fx, lambda name: Conv2d(name, w, offsets, strides, pads, dilations, groups), b.value(x))
 
 
 def _named_padding(kind: str, kernel: tuple[int, ...], stride: Pair, dilation: Pair) -> Padding:
@@ -249,7 +270,29 @@ def _avg_pool(
         )
     if divisor_override or (not count_include_pad and sizes[2] != (0, 0)):
         raise Unsupported("divisor_override and uncounted padding are not supported")
-    b.add(fx, lambda name: AvgPool2d(name, *sizes), x)
+    if x in b.pads and not count_include_pad:
+        raise Unsupported("divides by what it does not pad itself: use count_include_pad=True")
+    pads = b.around(x, sizes[2])
+    b.put(fx, lambda name: AvgPool2d(name, *sizes[:2], pads), b.value(x))
+
+
+def _pad(
+    b: Builder,
+    fx: torch.fx.Node,
+    x: Any,
+    amounts: Sequence[int],
+    mode: str = "constant",
+    value: float | None = None,
+) -> None:
+    """Zeros around pixels, given from the last dimension on: left, right, top, bottom."""
+    if mode != "constant" or value:
+        raise Unsupported("pads with other values than zeros")
+    left, right, top, bottom = (*amounts, *(0,) * 4)[:4]
+    over = 2 * (len(b.shape(x)) - 2)
+    if len(b.shape(x)) not in (3, 4) or any(amounts[over:]) or min(amounts, default=0) < 0:
+        raise Unsupported("pads other dimensions than height and width, or crops")
+    b.alias(fx, x)
+    b.pads[fx] = sides(b.around(x, (top, left, bottom, right)))
 
 
 def _adaptive_avg_pool(b: Builder, fx: torch.fx.Node, x: Any, size: Any) -> None:
@@ -335,7 +378,9 @@ def _clamp(b: Builder, fx: torch.fx.Node, x: Any, low: Any = None, high: Any = N
         raise Unsupported(f"clips at {high}, expected a number above 0")
     if fx.target.__name__.split(".")[0].endswith("_") and _is_seen_again(fx, x):  # type: ignore[union-attr]
         raise Unsupported("its operand is used again after it was overwritten in place")
-    b.add(fx, lambda name: Relu(name, None if high is None else float(high)), x)
+    b.put(fx, lambda name: Relu(name, None if high is None else float(high)), b.value(x))
+    if x in b.pads:
+        b.pads[fx] = b.pads[x]
 
 
 def _cat(b: Builder, fx: torch.fx.Node, branches: Any, dim: int = 0) -> None:
@@ -394,8 +439,10 @@ def _grid(b: Builder, scale: Any, zero: Any, low: int, high: int) -> Grid:
 
 def _staircase(b: Builder, fx: torch.fx.Node, x: Any, grid: Grid) -> None:
     """The activation that a quantizer and its inverse are."""
-    b.add(fx, lambda _: staircase(b.free(f"{b.source(x)}_quantized"), grid), x)
+    b.put(fx, lambda _: staircase(b.free(f"{b.value(x)}_quantized"), grid), b.value(x))
     b.grids[b.names[fx]] = grid
+    if x in b.pads:  # around it zeros are zeros still, since the grid holds zero
+        b.pads[fx] = b.pads[x]
 
 
 def _quantize_per_tensor(
@@ -535,6 +582,10 @@ HANDLERS: dict[str, Callable[..., None]] = {
     "aten.mean.dim": _mean,
     "aten.add.Tensor": _add,
     "aten.add_.Tensor": _add_in_place,
+    "aten.pad.default": _pad,
+    "aten.constant_pad_nd.default": lambda b, fx, x, amounts, value=0: _pad(
+        b, fx, x, amounts, "constant", value
+    ),
     "aten.relu.default": _relu,
     "aten.relu_.default": _relu,
     "aten.relu6.default": _relu6,

@@ -41,7 +41,7 @@ def from_brevitas(module: nn.Module, example: Tensor, name: str) -> Network:
         with TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
             _export(module, example, path)
-            network = import_module("snndeploy.frontends.onnx").load_onnx(path)
+            network: Network = import_module("snndeploy.frontends.onnx").load_onnx(path)
     except ModuleNotFoundError as error:
         raise InputError(
             f"the export needs a package that is missing: {error}",

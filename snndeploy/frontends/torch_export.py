@@ -95,6 +95,7 @@ def _try_convert(builder: Builder, fx: torch.fx.Node, user_inputs: set[str]) -> 
     except Unsupported as problem:
         if fx.all_input_nodes and fx.all_input_nodes[0] in builder.names:
             builder.alias(fx, fx.all_input_nodes[0])  # go on, to find the others too
+            builder.pads.pop(fx, None)
         return str(problem)
     return ""
 
