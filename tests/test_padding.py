@@ -285,7 +285,9 @@ def test_zeros_before_a_convolution_are_its_padding():
     network = from_torch(model, x)
     with torch.no_grad():
         expected = model.double()(x.double()).numpy()
-    np.testing.assert_allclose(float_walk(network, x.double().numpy())["output"], expected, atol=1e-12)
+    np.testing.assert_allclose(
+        float_walk(network, x.double().numpy())["output"], expected, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize(
