@@ -219,10 +219,10 @@ def _blocks(op: Op, x: Array, scale: Array, zero: Array | None) -> tuple[FloatAr
     """Scales and zero points that broadcast to x: one, one a channel, or one a block."""
     s = _positive(scale)
     z = np.zeros_like(s) if zero is None else real(zero)
+    if s.size == z.size == 1:
+        return s.reshape(()), z.reshape(())
     if z.shape != s.shape:
         raise Unsupported(f"{s.shape} scales and {z.shape} zero points")
-    if s.size == 1:
-        return s.reshape(()), z.reshape(())
     axis, block = op.int("axis", 1), op.int("block_size", 0)
     if not -x.ndim <= axis < x.ndim:
         raise Unsupported(f"axis {axis} of a tensor {x.shape}")
