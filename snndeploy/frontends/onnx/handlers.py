@@ -103,19 +103,28 @@ SMOOTH = (
     "Softplus", "Softsign", "Mish", "Swish", "ThresholdedRelu", "Erf", "FastGelu", "QuickGelu",
     "QLinearSigmoid", "QLinearLeakyRelu", "BiasGelu",
 )  # fmt: skip
-"""One value in, one out: the operators behind it are checked as if it were not there."""
+
+SOFTMAXES = ("Softmax", "LogSoftmax", "Hardmax")
+
+NORMALIZATIONS = (
+    "LayerNormalization", "InstanceNormalization", "GroupNormalization", "RMSNormalization",
+    "LRN", "LpNormalization", "MeanVarianceNormalization", "SkipLayerNormalization",
+)  # fmt: skip
+
+KEEPS_SHAPE = {
+    *SMOOTH, *SOFTMAXES, *NORMALIZATIONS, *QUANTIZERS, *QONNX, "BatchNormalization", "Relu",
+    "LeakyRelu", "Clip", "Max", "Min", "Add", "Sum", "Sub", "Mul", "Div", "Neg", "Abs", "Exp",
+    "Log", "Sqrt", "Pow", "Floor", "Ceil", "Round", "Sin", "Cos", "Identity", "Dropout", "Cast",
+    "RequantShift", "Trunc", "MultiThreshold", "FloatQuant", "QLinearAdd", "QLinearMul",
+}  # fmt: skip
+"""What is behind them is checked as if they had been read."""
 
 REMEDIES: dict[str, str] = {
     **dict.fromkeys(SMOOTH, "use Relu"),
+    **dict.fromkeys(SOFTMAXES, "only at the model's end it can be left out"),
     **dict.fromkeys(
-        ("Softmax", "LogSoftmax", "Hardmax"), "only at the model's end it can be left out"
+        NORMALIZATIONS, "its statistics are those of each sample: use BatchNormalization"
     ),
-    **dict.fromkeys(
-        ("LayerNormalization", "InstanceNormalization", "GroupNormalization",
-         "RMSNormalization", "LRN", "LpNormalization", "MeanVarianceNormalization",
-         "SkipLayerNormalization"),
-        "its statistics are those of each sample: use BatchNormalization",
-    ),  # fmt: skip
     **dict.fromkeys(
         ("LSTM", "GRU", "RNN", "Scan", "Loop", "If"), "use a feed-forward network"
     ),

@@ -73,6 +73,8 @@ def dequantize(b: Builder, op: Op, x: Signal, scale: Array, zero: Array | None) 
         raise Unsupported(f"its scale is {s}, expected a number above 0")
     if x.raw is not None:
         return _input_on(b, x, s, z)
+    if x.stored is None and x.unsure:
+        return x
     if x.stored is None:
         raise Unsupported("dequantizes values that no quantizer gave")
     before, plain = x.stored, replace(x, stored=None)
@@ -124,7 +126,7 @@ def quant(b: Builder, op: Op) -> Result:
 
     Source: github.com/fastmachinelearning/qonnx, docs/qonnx-custom-ops/quant_op.md
     """
-    x, scale = b.operand(op, 0), b.constant(op, 1)
+    x, scale = _real_operand(b, op), b.constant(op, 1)
     zero, bits = b.constant(op, 2), uniform(b.constant(op, 3), "bit width")
     mode = op.text("rounding_mode", "ROUND").upper()
     if mode not in ("ROUND", "HALF_EVEN", "FLOOR"):
@@ -134,8 +136,6 @@ def quant(b: Builder, op: Op) -> Result:
     if isinstance(x, Signal):
         by = replace(quantizer(scale, zero, limits), floor=mode == "FLOOR")
         return b.on_grid(op, x, by.grid, by.floor)
-    if x is None:
-        raise Unsupported("its operand 0 is missing")
     s, z = _positive(scale), real(zero)
     rounding = np.floor if mode == "FLOOR" else np.round
     return (rounding(np.clip(_divided(x, s) + z, *limits)) - z) * s
@@ -143,9 +143,7 @@ def quant(b: Builder, op: Op) -> Result:
 
 def bipolar_quant(b: Builder, op: Op) -> Result:
     """QONNX: `scale` where x is 0 or above, else `-scale`."""
-    x, scale = b.operand(op, 0), b.constant(op, 1)
-    if x is None:
-        raise Unsupported("its operand 0 is missing")
+    x, scale = _real_operand(b, op), b.constant(op, 1)
     if not isinstance(x, Signal):
         return np.where(real(x) >= 0, 1.0, -1.0) * _positive(scale)
     s = uniform(_positive(scale), "scale")
@@ -156,6 +154,14 @@ def bipolar_quant(b: Builder, op: Op) -> Result:
     where = b.places(x)
     made = b.add(op, lambda n: Activation(n, 2 * s, 1, 1.0, -s), x.node)
     return Signal(made.node, where)
+
+
+def _real_operand(b: Builder, op: Op) -> Result:
+    """What a quantizer reads: stored, or a real signal."""
+    x = b.operand(op, 0)
+    if x is None:
+        raise Unsupported("its operand 0 is missing")
+    return b.signal(op) if isinstance(x, Signal) else x
 
 
 def requant_shift(b: Builder, op: Op) -> Result:
@@ -219,10 +225,10 @@ def _blocks(op: Op, x: Array, scale: Array, zero: Array | None) -> tuple[FloatAr
     """Scales and zero points that broadcast to x: one, one a channel, or one a block."""
     s = _positive(scale)
     z = np.zeros_like(s) if zero is None else real(zero)
+    if s.size == z.size == 1:
+        return s.reshape(()), z.reshape(())
     if z.shape != s.shape:
         raise Unsupported(f"{s.shape} scales and {z.shape} zero points")
-    if s.size == 1:
-        return s.reshape(()), z.reshape(())
     axis, block = op.int("axis", 1), op.int("block_size", 0)
     if not -x.ndim <= axis < x.ndim:
         raise Unsupported(f"axis {axis} of a tensor {x.shape}")

@@ -72,6 +72,7 @@ class Signal:
         pads: (before, behind) for each axis, zeros that are not built yet; or empty.
         alone: nobody else reads the node, or any tensor between it and this one.
         answered: it stands for class numbers at the model's very end.
+        unsure: it stands for the result of an operator that could not be read.
         quantized: it is the model's input behind the quantizer that gave the input its grid.
     """
 
@@ -86,6 +87,7 @@ class Signal:
     alone: bool = field(default=True)
     answered: bool = False
     quantized: bool = False
+    unsure: bool = False
 
     @property
     def shape(self) -> Shape:

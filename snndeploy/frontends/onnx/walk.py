@@ -12,7 +12,7 @@ from snndeploy.errors import UnsupportedModelError
 from snndeploy.frontends.onnx.builder import MAX_VALUE_ELEMENTS, Builder, Result, Unread
 from snndeploy.frontends.onnx.constants import folded
 from snndeploy.frontends.onnx.graph import DROPPED, Model
-from snndeploy.frontends.onnx.handlers import DOMAINS, QUANTIZERS, REMEDIES, SMOOTH
+from snndeploy.frontends.onnx.handlers import DOMAINS, KEEPS_SHAPE, QUANTIZERS, REMEDIES
 from snndeploy.frontends.onnx.quantizers import RANGES
 from snndeploy.frontends.onnx.op import Op
 from snndeploy.frontends.onnx.signal import Signal, places
@@ -131,10 +131,10 @@ def _unknown(op: Op) -> str:
 
 def _stand_in(b: Builder, op: Op) -> Result | None:
     """What goes on behind an operator that could not be read, to find the other problems too."""
-    value = op.node.inputs[0] if op.node.inputs else None
-    found = None if value is None else b.values.get(value)
-    if op.kind in SMOOTH and isinstance(found, Signal):
-        return replace(found, stored=None, grid=None)
+    operands = [b.values.get(value) for value in op.node.inputs if value is not None]
+    signal = next((x for x in operands if isinstance(x, Signal)), None)
+    if op.kind in KEEPS_SHAPE and signal is not None:
+        return Signal(signal.node, signal.index, unsure=True)
     dims = None if not op.node.outputs else op.node.outputs[0].shape
     sizes = [] if dims is None else list(dims)[1:]
     shape = tuple(n for n in sizes if isinstance(n, int) and n > 0)
@@ -142,7 +142,7 @@ def _stand_in(b: Builder, op: Op) -> Result | None:
         return None
     name = identifier((f"unread_{len(b.nodes)}",), b.nodes)
     made = b.put(Input(name, network_shape((1, *shape))))
-    return replace(made, index=places(shape).reshape(shape))
+    return replace(made, index=places(shape).reshape(shape), unsure=True)
 
 
 def _finish(b: Builder, model: Model) -> list[str]:

@@ -102,10 +102,10 @@ def gemm(b: Builder, op: Op) -> Signal:
 
 def matmul(b: Builder, op: Op) -> Signal:
     """A signal (N, F), or (N, .., C) with its channels last, times a stored matrix."""
-    x = b.operand(op, 0)
-    if not isinstance(x, Signal):
+    if not isinstance(b.operand(op, 0), Signal):
         raise Unsupported("its left operand is stored: write it as x @ W")
-    weight = b.real(op, 1)
+    x, right = b.signal(op), b.operand(op, 1)
+    weight = None if isinstance(right, Signal) else b.real(op, 1)
     if weight is None or weight.ndim != 2:
         raise Unsupported("its right operand is not a stored matrix")
     return times(b, op, x, weight)

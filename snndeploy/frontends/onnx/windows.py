@@ -9,6 +9,9 @@ from snndeploy.frontends.onnx.signal import Signal
 from snndeploy.frontends.reading import Unsupported
 from snndeploy.nodes import Pair
 
+EXACT_CEIL_OPSET = 22
+"""Since then the standard says which windows of `ceil_mode` there are."""
+
 Sides = tuple[int, int, int, int]
 
 
@@ -63,7 +66,7 @@ class Window:
         if op.int("ceil_mode", 0):
             padded = [n + a + b for n, (a, b) in zip(x.shape[1:], own, strict=True)]
             rest = [
-                _overhang(n, s, r, p[0], size)
+                _overhang(n, s, r, p[0] + size, op.version >= EXACT_CEIL_OPSET)
                 for n, s, r, p, size in zip(padded, strides, reach, own, x.shape[1:], strict=True)
             ]
             over = (0 if dims == 1 else rest[0], rest[-1])
@@ -94,10 +97,15 @@ def _own_pads(
     return found
 
 
-def _overhang(padded: int, stride: int, reach: int, before: int, size: int) -> int:
-    """How far the last window of `ceil_mode` reaches; none starts behind the input."""
+def _overhang(padded: int, stride: int, reach: int, end: int, exact: bool) -> int:
+    """How far the last window of `ceil_mode` reaches; none starts behind the input's `end`."""
     out = -(-(padded - reach) // stride) + 1
-    if (out - 1) * stride >= size + before:
+    if (out - 1) * stride >= end:
+        if not exact:
+            raise Unsupported(
+                "with ceil_mode its last window holds nothing but padding, which runtimes read "
+                f"in unlike ways before opset {EXACT_CEIL_OPSET}: pad less, or export it newer"
+            )
         out -= 1
     return max((out - 1) * stride + reach - padded, 0)
 
