@@ -54,13 +54,14 @@ CHUNK = 32
 WEIGHT_EXPONENT = Quantize.weight_exponent
 
 SUFFIXES = {
+    ".onnx": "an ONNX model",
     ".pt2": "a PyTorch export (torch.export.save)",
     ".nir": "a spiking network that snndeploy wrote",
 }
 
 
 def load(path: str | Path) -> Network:
-    """Read a model: a quantized PyTorch export (`.pt2`) or a converted network (`.nir`).
+    """Read a model: ONNX (`.onnx`), a PyTorch export (`.pt2`) or a converted network (`.nir`).
 
     Raises:
         FileFormatError: unknown suffix; missing, malformed or hostile file.
@@ -73,6 +74,10 @@ def load(path: str | Path) -> Network:
         from snndeploy.frontends.pt2_file import load_pt2  # noqa: PLC0415  (torch is slow to load)
 
         return load_pt2(path)
+    if path.suffix == ".onnx":
+        from snndeploy.frontends.onnx import load_onnx  # noqa: PLC0415  (so is onnx)
+
+        return load_onnx(path)
     known = "; ".join(f"{suffix}: {what}" for suffix, what in SUFFIXES.items())
     raise FileFormatError(
         f"files ending in '{path.suffix}' are not read", where=str(path), remedy=known
@@ -80,7 +85,13 @@ def load(path: str | Path) -> Network:
 
 
 def from_torch(module: torch.nn.Module, example: torch.Tensor, name: str = "model") -> Network:
-    """Read a PyTorch module with QCFS activations; `example` is (N, *shape) float32."""
+    """Read a PyTorch module with quantized activations; `example` is (N, *shape) float32.
+
+    They are QCFS, the quantizers of PT2E or those of Brevitas. ReLUs are real-valued.
+
+    Raises:
+        UnsupportedModelError: lists every operator that cannot be converted.
+    """
     from snndeploy.frontends.torch_export import from_torch as read  # noqa: PLC0415
 
     return read(module, example, name)

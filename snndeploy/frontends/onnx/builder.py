@@ -1,0 +1,412 @@
+"""The network under construction, and what its operators' handlers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from math import inf
+from typing import TypeAlias
+
+import numpy as np
+import onnx_ir as ir
+
+from snndeploy.errors import UnsupportedModelError
+from snndeploy.frontends.onnx.op import Op
+from snndeploy.frontends.onnx.signal import Affine, Signal, places
+from snndeploy.frontends.reading import MAX_LEVELS, Unsupported, identifier, network_shape
+from snndeploy.nodes import (
+    Activation,
+    Array,
+    BatchNorm,
+    Conv2d,
+    Flatten,
+    Grid,
+    Input,
+    Linear,
+    Node,
+    Relu,
+    Shape,
+)
+from snndeploy.numerics import FloatArray, Int64Array
+
+MAX_VALUE_ELEMENTS = 1 << 24
+MAX_NODES = 4_000
+
+Result: TypeAlias = Signal | Array
+"""A tensor: computed from the model's input, or constant."""
+
+_SLACK = 1e-6
+"""How far from an integer a shift in units of a grid may lie: what float32 is off."""
+
+
+@dataclass
+class Builder:
+    """The network so far.
+
+    Attributes:
+        batch: the samples that the model declares to take together; 1 if it takes any number.
+        inside: the shape of the model's own input, without the batch.
+        nodes, sources, shapes: of the network, by name, each behind its sources.
+        values: of the tensors read so far.
+        dropped: what was left out at the model's end.
+    """
+
+    batch: int
+    inside: Shape
+    input: str = "input"
+    nodes: dict[str, Node] = field(default_factory=dict)
+    sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    values: dict[ir.Value, Result] = field(default_factory=dict)
+    dropped: list[str] = field(default_factory=list)
+    order: Int64Array | None = None
+    read_raw: bool = False
+    _caps: dict[tuple[str, float], str] = field(default_factory=dict)
+    _flat: dict[str, str] = field(default_factory=dict)
+    _work: int = 0
+
+    # -- operands ------------------------------------------------------------------------------
+
+    def operand(self, op: Op, position: int) -> Result | None:
+        """What an operator reads at a position, or None where there is nothing."""
+        inputs = op.node.inputs
+        value = inputs[position] if position < len(inputs) else None
+        if value is None:
+            return None
+        found = self.values.get(value)
+        if found is None and value.const_value is not None:
+            found = self.values[value] = _array(value)
+        if found is None:
+            raise Unread
+        if isinstance(found, Signal):
+            readers = len(value.uses()) + value.is_graph_output()
+            return replace(found, alone=found.alone and readers == 1)
+        return found
+
+    def signal(self, op: Op, position: int = 0, stored: bool = False) -> Signal:
+        """An operand that is computed from the model's input; of stored integers if `stored`."""
+        found = self.operand(op, position)
+        if not isinstance(found, Signal):
+            raise Unsupported(f"its operand {position} is not computed from the model's input")
+        if not stored and (found.stored is not None or found.raw is not None):
+            raise Unsupported("computes with integers: put a DequantizeLinear before it")
+        return found
+
+    def constant(self, op: Op, position: int) -> Array:
+        """A constant operand."""
+        found = self.optional(op, position)
+        if found is None:
+            raise Unsupported(f"its operand {position} is missing")
+        return found
+
+    def optional(self, op: Op, position: int) -> Array | None:
+        """A constant operand, or None where there is none."""
+        found = self.operand(op, position)
+        if isinstance(found, Signal):
+            raise Unsupported(f"its operand {position} is computed, not stored")
+        return found
+
+    def real(self, op: Op, position: int) -> FloatArray | None:
+        """A constant operand in float64, or None; raises for NaN and infinity."""
+        found = self.optional(op, position)
+        return None if found is None else real(found)
+
+    # -- nodes ---------------------------------------------------------------------------------
+
+    def add(self, op: Op, make: Callable[[str], Node], *sources: str) -> Signal:
+        """Add the node that an operator becomes, `make(name)`; its value as a signal."""
+        if len(self.nodes) >= MAX_NODES:
+            raise UnsupportedModelError(f"needs more than {MAX_NODES} nodes")
+        names = (*op.names, *(f"{n}_{len(self.nodes)}" for n in op.names))
+        return self.put(make(identifier(names, self.nodes)), *sources)
+
+    def put(self, node: Node, *sources: str) -> Signal:
+        """Add a node whose name is chosen, or put it in the place of the one with its name."""
+        try:
+            shape = node.output_shape([self.shapes[source] for source in sources])
+        except UnsupportedModelError as error:
+            raise Unsupported(error.problem) from error
+        size = int(np.prod(shape, dtype=object))
+        self._work += size
+        if size > MAX_VALUE_ELEMENTS or self._work > 64 * MAX_VALUE_ELEMENTS:
+            raise UnsupportedModelError(
+                f"'{node.name}' has a value of {size} elements {shape}",
+                remedy=f"read are up to {MAX_VALUE_ELEMENTS} a layer, and 64 times that in all",
+            )
+        self.nodes[node.name], self.sources[node.name] = node, sources
+        self.shapes[node.name] = shape
+        return Signal(node.name, places(shape).reshape(shape))
+
+    def places(self, signal: Signal) -> Int64Array:
+        """Its elements' flat places in the node's value."""
+        if signal.node != self.input:
+            return signal.index
+        self.read_raw |= not signal.quantized
+        if self.order is None:
+            self._lay(signal.index if signal.index.ndim > 1 else None)
+        assert self.order is not None
+        inverse = np.empty_like(self.order)
+        inverse[self.order] = places(self.order.shape)
+        return inverse[signal.index]
+
+    def image(self, signal: Signal) -> str:
+        """The node whose value is the signal as an image (C, H, W), or as a signal (C, 1, W)."""
+        index = signal.index[:, None] if signal.index.ndim == 2 else signal.index
+        if index.ndim != 3:
+            raise Unsupported(f"works on images or signals, not on {('N', *signal.shape)}")
+        if signal.node == self.input and self.order is None:
+            self._lay(signal.index)
+        shape = self.shapes[signal.node]
+        if len(shape) != 3:
+            raise Unsupported(f"makes an image {index.shape} of a flat value")
+        if shape != index.shape or (self.places(signal).ravel() != places(shape)).any():
+            raise Unsupported("reads an image whose axes or pixels are in another order")
+        return signal.node
+
+    def flat(self, signal: Signal) -> str:
+        """The node whose value is that of the signal's node, flat."""
+        self.places(signal)
+        name = signal.node
+        if len(self.shapes[name]) == 1:
+            return name
+        if name not in self._flat:
+            made = identifier((f"{name}_flat", f"{name}_flat_{len(self.nodes)}"), self.nodes)
+            self._flat[name] = self.put(Flatten(made), name).node
+        return self._flat[name]
+
+    def _lay(self, index: Int64Array | None) -> None:
+        """Settle the order of the network's input: that in which it is read first."""
+        if index is None or index.size != np.prod(self.inside):
+            index = places(self.inside).reshape(self.inside)
+        self.order = index.ravel()
+        shape = network_shape((1, *index.shape))
+        node = self.nodes[self.input]
+        assert isinstance(node, Input)
+        self.put(replace(node, shape=shape))
+
+    def same_place(self, signal: Signal, made: Signal) -> Signal:
+        """What an operator on single elements made of a signal: its elements stay in order."""
+        return Signal(made.node, self.places(signal), pads=signal.pads)
+
+    # -- values a channel ----------------------------------------------------------------------
+
+    def per_channel(self, signal: Signal, values: FloatArray) -> FloatArray:
+        """Values of single elements (*index.shape) as one a channel of the node, (C,).
+
+        Raises:
+            Unsupported: they differ inside a channel.
+        """
+        where = self.places(signal)
+        found = np.empty(int(np.prod(self.shapes[signal.node])))
+        found[where.ravel()] = values.ravel()
+        rows = found.reshape(self.shapes[signal.node][0], -1)
+        if (rows != rows[:, :1]).any():
+            raise Unsupported("its constant differs from pixel to pixel: use one a channel")
+        return rows[:, 0].copy()
+
+    # -- what waits to be built ----------------------------------------------------------------
+
+    def affine(self, op: Op, signal: Signal, gain: FloatArray, shift: FloatArray) -> Signal:
+        """`gain * x + shift`: into the weights that compute x, else a norm of its own.
+
+        Args:
+            op: that asks for it.
+            signal: x.
+            gain, shift: broadcast to the tensor as ONNX does.
+        """
+        g, h = signal.spread(gain, self.batch), signal.spread(shift, self.batch)
+        if (g == 1).all() and (h == 0).all():
+            return signal
+        if signal.pads and h.any():
+            raise Unsupported("adds to a value that is padded with zeros: pad behind it")
+        if signal.node == self.input and not signal.is_clipped:
+            return self._input_affine(signal, g, h)
+        signal = self.settled(op, signal)
+        gains, shifts = self.per_channel(signal, g), self.per_channel(signal, h)
+        node = self.nodes[signal.node]
+        if signal.alone and isinstance(node, Conv2d | Linear):
+            weight = node.weight * gains.reshape(-1, *(1,) * (node.weight.ndim - 1))
+            bias = shifts if node.bias is None else node.bias * gains + shifts
+            self.put(replace(node, weight=weight, bias=bias), *self.sources[node.name])
+            return replace(signal, grid=None)
+        if signal.alone and isinstance(node, BatchNorm):
+            norm = replace(node, gamma=node.gamma * gains, beta=node.beta * gains + shifts)
+            self.put(norm, *self.sources[node.name])
+            return replace(signal, grid=None)
+        return self.same_place(signal, self.norm(op, signal, gains, shifts))
+
+    def norm(self, op: Op, signal: Signal, gains: FloatArray, shifts: FloatArray) -> Signal:
+        """A batch-norm node that computes `gain * x + shift` a channel."""
+        zeros, ones = np.zeros(len(gains)), np.ones(len(gains))
+        return self.add(op, lambda n: BatchNorm(n, zeros, ones, gains, shifts, 0.0), signal.node)
+
+    def _input_affine(self, signal: Signal, g: FloatArray, h: FloatArray) -> Signal:
+        size = int(np.prod(self.inside))
+        before = signal.affine or Affine(np.ones(size), np.zeros(size))
+        gain, shift = before.gain.copy(), before.shift.copy()
+        where = signal.index.ravel()
+        gain[where] *= g.ravel()
+        shift[where] = shift[where] * g.ravel() + h.ravel()
+        return replace(signal, affine=Affine(gain, shift), grid=None)
+
+    def settled(self, op: Op, signal: Signal) -> Signal:
+        """The signal with its affine map and its bounds built; its pads stay."""
+        if signal.affine is not None:
+            gains = self.per_channel(signal, signal.affine.gain[signal.index])
+            shifts = self.per_channel(signal, signal.affine.shift[signal.index])
+            made = self.same_place(signal, self.norm(op, signal, gains, shifts))
+            signal = replace(made, clip=signal.clip, grid=None)
+        if not signal.is_clipped:
+            return signal
+        low, high = signal.clip
+        if signal.grid is not None:
+            return self.narrowed(op, replace(signal, clip=(-inf, inf)), low, high)
+        if low != 0:
+            raise Unsupported(
+                f"its operand is clipped to {low:g} .. {high:g}: only Relu, Clip from 0, or a "
+                "quantizer right behind the Clip has a spiking form"
+            )
+        if (signal.node, high) not in self._caps:
+            self.places(signal)
+            cap = None if high == inf else high
+            names = (f"{signal.node}_relu", f"{signal.node}_relu_{len(self.nodes)}")
+            name = identifier(names, self.nodes)
+            self._caps[signal.node, high] = self.put(Relu(name, cap), signal.node).node
+        return Signal(self._caps[signal.node, high], self.places(signal), pads=signal.pads)
+
+    def unpadded(self, signal: Signal) -> Signal:
+        """The signal; raises if zeros around it wait to be built."""
+        if signal.pads:
+            raise Unsupported("reads a padded value: only a Conv or a pool merges a Pad into it")
+        return signal
+
+    # -- grids ---------------------------------------------------------------------------------
+
+    def on_grid(self, op: Op, signal: Signal, grid: Grid, floor: bool = False) -> Signal:
+        """What a quantizer gives: nothing new, the grid of the input, or an activation.
+
+        Args:
+            op: the quantizer.
+            signal: what it reads, real.
+            grid: the multiples of its scale that it gives.
+            floor: rounds down rather than to the nearest.
+        """
+        (least, most), s = signal.clip, grid.scale
+        low = max(grid.low, _rounded(least / s)) if least > -inf else grid.low
+        high = min(grid.high, _rounded(most / s)) if most < inf else grid.high
+        if signal.pads and not low <= 0 <= high:
+            raise Unsupported("its grid does not hold the zeros of the padding before it")
+        before, narrower = signal.grid, Grid(s, low, high)
+        if op.ends and not signal.is_clipped:
+            self.drop(op)
+            return replace(signal, grid=before)
+        if before is not None and before.scale == s:
+            if low <= before.low and before.high <= high:
+                return replace(signal, clip=(-inf, inf))
+            if isinstance(self.nodes[signal.node], Activation):
+                return self.narrowed(op, replace(signal, clip=(-inf, inf)), low * s, high * s)
+        if signal.node == self.input and not signal.is_clipped:
+            found = self._input_grid(signal, narrower)
+            if found is not None:
+                return found
+        if low >= high:
+            raise Unsupported(f"leaves only {low} to {high} of its grid")
+        if signal.affine is not None:
+            signal = self.settled(op, replace(signal, clip=(-inf, inf)))
+        return self._staircase(op, signal, narrower, floor)
+
+    def _staircase(self, op: Op, signal: Signal, grid: Grid, floor: bool) -> Signal:
+        levels, s = grid.high - grid.low, grid.scale
+        if levels > MAX_LEVELS:
+            raise Unsupported(f"it has {levels} levels, expected 1 to {MAX_LEVELS}")
+        shift = (0.0 if floor else 0.5) - grid.low
+        where = self.places(signal)
+        made = self.add(
+            op, lambda n: Activation(n, s * levels, levels, shift, s * grid.low), signal.node
+        )
+        return Signal(made.node, where, grid, pads=signal.pads)
+
+    def narrowed(self, op: Op, signal: Signal, low: float, high: float) -> Signal:
+        """A signal on a grid, clipped to multiples of its scale."""
+        before, node = signal.grid, self.nodes[signal.node]
+        assert before is not None
+        s = before.scale
+        grid = Grid(
+            s,
+            before.low if low == -inf else max(before.low, _rounded(low / s)),
+            before.high if high == inf else min(before.high, _rounded(high / s)),
+        )
+        if grid == before:
+            return signal
+        if grid.low >= grid.high:
+            raise Unsupported(f"leaves only {grid.low} to {grid.high} of its grid")
+        if signal.node == self.input and signal.affine is None and signal.alone:
+            self._set_input_grid(grid)
+            return replace(signal, grid=grid)
+        if not isinstance(node, Activation) or node.ceiling != s * node.levels:
+            return self._staircase(op, signal, grid, floor=False)
+        levels = grid.high - grid.low
+        shift = node.shift + round(node.offset / s) - grid.low
+        changed = Activation(node.name, s * levels, levels, shift, s * grid.low)
+        if signal.alone:
+            self.put(changed, *self.sources[node.name])
+            return replace(signal, grid=grid)
+        made = self.add(op, lambda n: replace(changed, name=n), *self.sources[node.name])
+        return Signal(made.node, signal.index, grid, pads=signal.pads)
+
+    def _input_grid(self, signal: Signal, grid: Grid) -> Signal | None:
+        """The grid of the model's input, seen through its affine map; None if it has none.
+
+        g x + h = s k  is  x = (s / g) (k - h / s), a grid where h / s is an integer.
+        """
+        if signal.affine is not None:
+            gain = signal.affine.gain[signal.index]
+            shift = signal.affine.shift[signal.index] / grid.scale
+            g, m = float(gain.flat[0]), float(shift.flat[0])
+            if (gain != g).any() or (shift != m).any() or g <= 0 or abs(m - round(m)) > _SLACK:
+                return None
+            seen = Grid(grid.scale / g, grid.low - round(m), grid.high - round(m))
+        else:
+            seen = grid
+        node = self.nodes[self.input]
+        assert isinstance(node, Input)
+        if node.grid is not None and node.grid != seen:
+            return None
+        self._set_input_grid(seen)
+        return replace(signal, grid=grid, quantized=True)
+
+    def _set_input_grid(self, grid: Grid) -> None:
+        node = self.nodes[self.input]
+        assert isinstance(node, Input)
+        self.nodes[self.input] = replace(node, grid=grid)
+
+    def drop(self, op: Op) -> None:
+        """Note what is left out at the model's end."""
+        self.dropped.append(f"{op.kind.lower()}:{op.names[0] or op.kind}")
+
+
+class Unread(Exception):  # noqa: N818
+    """An operand comes from an operator that could not be read."""
+
+
+def real(array: Array) -> FloatArray:
+    """An array in float64; raises `Unsupported` for NaN, infinity and what is no number."""
+    if array.dtype.kind not in "biuf" and array.dtype.kind != "V":
+        raise Unsupported(f"a constant of type {array.dtype}")
+    found = np.asarray(array, np.float64)
+    if not np.isfinite(found).all():
+        raise Unsupported("a constant holds NaN or infinity")
+    return found
+
+
+def _array(value: ir.Value) -> Array:
+    assert value.const_value is not None
+    try:
+        return np.asarray(value.const_value.numpy())
+    except (ValueError, TypeError, OverflowError) as error:
+        raise Unsupported(f"its stored tensor cannot be read: {error}") from error
+
+
+def _rounded(x: float) -> int:
+    """To the nearest integer, ties to even, as ONNX Runtime does."""
+    return int(np.clip(np.round(x), -(1 << 40), 1 << 40))

@@ -1,0 +1,193 @@
+"""Convolutions and dense layers, with the normalisation of the model's input folded into them.
+
+W (g x + h) + b = (W g) x + (W h + b)
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+
+from snndeploy.frontends.onnx.builder import Builder
+from snndeploy.frontends.onnx.op import Op
+from snndeploy.frontends.onnx.signal import Affine, Signal, along, places
+from snndeploy.frontends.onnx.windows import Window
+from snndeploy.frontends.reading import Unsupported
+from snndeploy.nodes import BatchNorm, Conv2d, Linear
+from snndeploy.numerics import FloatArray
+
+
+def conv(b: Builder, op: Op) -> Signal:
+    """Conv on signals or images."""
+    return convolve(b, op, b.signal(op), b.real(op, 1), b.real(op, 2))
+
+
+def convolve(
+    b: Builder, op: Op, x: Signal, weight: FloatArray | None, bias: FloatArray | None
+) -> Signal:
+    """A convolution of a real signal."""
+    if weight is None:
+        raise Unsupported("its weight is missing")
+    dims = weight.ndim - 2
+    if dims not in (1, 2) or x.index.ndim != dims + 1:
+        raise Unsupported(f"weight {weight.shape} on {('N', *x.shape)}: use 1-d or 2-d")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise Unsupported(f"{bias.shape} biases for {weight.shape[0]} channels")
+    groups = op.int("group", 1)
+    if groups < 1 or x.shape[0] != weight.shape[1] * groups or weight.shape[0] % groups:
+        raise Unsupported(f"weight {weight.shape} in {groups} groups on {('N', *x.shape)}")
+    window = Window.of(op, x, weight.shape[2:])
+    x = replace(x, pads=())
+    if x.affine is None:
+        x = b.settled(op, x)
+    elif x.is_clipped:
+        raise Unsupported("its operand is a clipped and normalised input")
+    source = b.image(x)
+    weight = weight.reshape(*weight.shape[:2], *window.kernel)
+    if x.affine is not None:
+        weight, bias = _normalised(b, x, x.affine, weight, bias, groups, any(window.padding))
+    made = b.add(
+        op,
+        lambda n: Conv2d(n, weight, bias, window.stride, window.sides, window.dilation, groups),
+        source,
+    )
+    index = made.index if dims == 2 else made.index[:, 0]
+    return replace(made, index=index)
+
+
+def _normalised(
+    b: Builder,
+    x: Signal,
+    affine: Affine,
+    weight: FloatArray,
+    bias: FloatArray | None,
+    groups: int,
+    padded: bool,
+) -> tuple[FloatArray, FloatArray | None]:
+    gain = b.per_channel(x, affine.gain[x.index])
+    shift = b.per_channel(x, affine.shift[x.index])
+    if shift.any() and padded:
+        raise Unsupported(
+            "pads the input with zeros behind a normalisation that moves zero: export the model "
+            "without it and normalise the samples, or give this layer no padding"
+        )
+    if groups > 1:
+        parts = np.repeat(np.arange(groups), len(weight) // groups)
+        gain, shift = (v.reshape(groups, -1)[parts][:, :, None, None] for v in (gain, shift))
+    else:
+        gain, shift = gain[None, :, None, None], shift[None, :, None, None]
+    if shift.any():
+        moved = (weight * shift).sum(axis=(1, 2, 3))
+        bias = moved if bias is None else bias + moved
+    return weight * gain, bias
+
+
+def gemm(b: Builder, op: Op) -> Signal:
+    """`alpha * A B + beta * C`, of a signal A (N, F) and stored B and C."""
+    x, weight, bias = b.signal(op), b.real(op, 1), b.real(op, 2)
+    if weight is None or weight.ndim != 2:
+        raise Unsupported("its weight is not a matrix")
+    if op.int("transA", 0) or x.index.ndim != 1:
+        raise Unsupported(f"works on (N, features), not on {('N', *x.shape)} or its transpose")
+    weight = (weight if op.int("transB", 0) else weight.T) * op.float("alpha", 1.0)
+    made = dense(b, op, x, weight)
+    if bias is None:
+        return made
+    return b.affine(op, made, np.ones(()), bias * op.float("beta", 1.0))
+
+
+def matmul(b: Builder, op: Op) -> Signal:
+    """A signal (N, F), or (N, .., C) with its channels last, times a stored matrix."""
+    if not isinstance(b.operand(op, 0), Signal):
+        raise Unsupported("its left operand is stored: write it as x @ W")
+    x, right = b.signal(op), b.operand(op, 1)
+    weight = None if isinstance(right, Signal) else b.real(op, 1)
+    if weight is None or weight.ndim != 2:
+        raise Unsupported("its right operand is not a stored matrix")
+    return times(b, op, x, weight)
+
+
+def times(b: Builder, op: Op, x: Signal, weight: FloatArray) -> Signal:
+    """A signal times a matrix (F_in, F_out), along its last axis."""
+    if x.shape[-1:] != weight.shape[:1]:
+        raise Unsupported(f"a matrix {weight.shape} on {('N', *x.shape)}")
+    if prod(x.shape[:-1]) == 1:
+        made = dense(b, op, x, weight.T)
+        return replace(made, index=made.index.reshape(*x.shape[:-1], -1))
+    return _pointwise(b, op, x, weight.T)
+
+
+def _pointwise(b: Builder, op: Op, x: Signal, weight: FloatArray) -> Signal:
+    """A dense layer at each pixel, channels last: a convolution with kernels of one pixel."""
+    x = b.unpadded(x)
+    channels_first = replace(x, index=np.moveaxis(x.index, -1, 0))
+    kernel = weight.reshape(*weight.shape, *(1,) * (x.index.ndim - 1))
+    if kernel.ndim not in (3, 4):
+        raise Unsupported(f"a matrix on {('N', *x.shape)}: use (N, features) or images")
+    made = convolve(b, _Plain.of(op), channels_first, kernel, None)
+    return replace(made, index=np.moveaxis(made.index, 0, -1))
+
+
+class _Plain(Op):
+    """An operator whose attributes are not those of a convolution."""
+
+    @staticmethod
+    def of(op: Op) -> _Plain:
+        return _Plain(op.node, op.version, op.ends, op.in_tail)
+
+    def has(self, name: str) -> bool:
+        return False
+
+    def _value(self, name: str, kind: object, default: object) -> object:
+        return default
+
+
+def dense(b: Builder, op: Op, x: Signal, weight: FloatArray) -> Signal:
+    """A dense layer, weight (F_out, F_in), on all elements of a signal in their order."""
+    x = b.unpadded(x)
+    if x.affine is None or x.is_clipped:
+        x = b.settled(op, x)
+    count = x.index.size
+    if weight.shape[1] != count:
+        raise Unsupported(f"weight {weight.shape} on {('N', *x.shape)}")
+    bias = None
+    if x.affine is not None:
+        where = x.index.ravel()
+        shift = weight @ x.affine.shift[where]
+        weight, bias = weight * x.affine.gain[where], shift if shift.any() else None
+    source, order = b.flat(x), b.places(x).ravel()
+    if prod(b.shapes[source]) != count:
+        raise Unsupported("reads a part of a value")
+    placed = weight
+    if not np.array_equal(order, places(order.shape)):
+        placed = np.empty_like(weight)
+        placed[:, order] = weight
+    return b.add(op, lambda n: Linear(n, placed, bias), source)
+
+
+def batch_norm(b: Builder, op: Op) -> Signal:
+    """BatchNormalization in inference."""
+    x = b.signal(op)
+    gamma, beta, mean, variance = (b.real(op, i) for i in range(1, 5))
+    epsilon = op.float("epsilon", 1e-5)
+    if gamma is None or beta is None or mean is None or variance is None:
+        raise Unsupported("its statistics are missing")
+    shapes = {gamma.shape, beta.shape, mean.shape, variance.shape}
+    if shapes != {x.shape[:1]}:
+        raise Unsupported(f"statistics {sorted(shapes)} on {('N', *x.shape)}")
+    if op.int("training_mode", 0) or op.int("spatial", 1) != 1:
+        raise Unsupported("needs frozen statistics: export the model for inference")
+    if (variance + epsilon <= 0).any():
+        raise Unsupported("a variance is not above 0")
+    if x.node == b.input and not x.is_clipped:
+        rank = (-1, *(1,) * (x.index.ndim - 1))
+        gain = gamma / np.sqrt(variance + epsilon)
+        return b.affine(op, x, gain.reshape(rank), (beta - mean * gain).reshape(rank))
+    x = b.unpadded(b.settled(op, x))
+    where, shape = b.places(x), b.shapes[x.node]
+    if x.shape[0] != shape[0] or along(where, shape)[0] not in (0, None):
+        raise Unsupported("normalises along another axis than the channels of the layer before")
+    make = lambda n: BatchNorm(n, mean, variance, gamma, beta, epsilon)  # noqa: E731
+    return b.same_place(x, b.add(op, make, x.node))
