@@ -31,6 +31,8 @@ from snndeploy.numerics import FloatArray, Int64Array
 
 MAX_VALUE_ELEMENTS = 1 << 24
 MAX_NODES = 4_000
+MAX_INTEGERS = 64
+"""In a list of axes, sizes or pads."""
 
 Result: TypeAlias = Signal | Array
 """A tensor: computed from the model's input, or constant."""
@@ -47,7 +49,8 @@ class Builder:
         batch: the samples that the model declares to take together; 1 if it takes any number.
         inside: the shape of the model's own input, without the batch.
         nodes, sources, shapes: of the network, by name, each behind its sources.
-        values: of the tensors read so far.
+        values: of the tensors read so far that someone still reads.
+        readers: how many operators still read a tensor.
         dropped: what was left out at the model's end.
     """
 
@@ -59,6 +62,7 @@ class Builder:
     shapes: dict[str, Shape] = field(default_factory=dict)
     values: dict[ir.Value, Result] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
+    readers: dict[ir.Value, int] = field(default_factory=dict)
     order: Int64Array | None = None
     read_raw: bool = False
     _caps: dict[tuple[str, float], str] = field(default_factory=dict)
@@ -105,6 +109,15 @@ class Builder:
         if isinstance(found, Signal):
             raise Unsupported(f"its operand {position} is computed, not stored")
         return found
+
+    def integers(self, op: Op, position: int) -> tuple[int, ...] | None:
+        """A constant operand of integers, such as axes, or None."""
+        found = self.optional(op, position)
+        if found is None:
+            return None
+        if found.dtype.kind not in "iu" or found.ndim > 1 or found.size > MAX_INTEGERS:
+            raise Unsupported(f"its operand {position} is no list of integers")
+        return tuple(int(n) for n in found.ravel())
 
     def real(self, op: Op, position: int) -> FloatArray | None:
         """A constant operand in float64, or None; raises for NaN and infinity."""
@@ -385,6 +398,16 @@ class Builder:
         self.dropped.append(f"{op.kind.lower()}:{op.names[0] or op.kind}")
 
 
+    def release(self, op: Op) -> None:
+        """Forget the operands that nobody reads after an operator."""
+        for value in set(op.node.inputs) - {None}:
+            assert value is not None
+            if value in self.readers:
+                self.readers[value] -= 1
+                if not self.readers[value]:
+                    self.values.pop(value, None)
+
+
 class Unread(Exception):  # noqa: N818
     """An operand comes from an operator that could not be read."""
 
@@ -393,7 +416,8 @@ def real(array: Array) -> FloatArray:
     """An array in float64; raises `Unsupported` for NaN, infinity and what is no number."""
     if array.dtype.kind not in "biuf" and array.dtype.kind != "V":
         raise Unsupported(f"a constant of type {array.dtype}")
-    found = np.asarray(array, np.float64)
+    with np.errstate(all="ignore"):
+        found = np.asarray(array, np.float64)
     if not np.isfinite(found).all():
         raise Unsupported("a constant holds NaN or infinity")
     return found

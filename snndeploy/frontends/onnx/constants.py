@@ -31,6 +31,8 @@ def folded(op: Op, operands: list[Array | None]) -> Array:
     try:
         with np.errstate(all="ignore"):
             found = np.asarray(function(op, *operands))
+    except AttributeError as error:  # None, where an operand should be
+        raise Unsupported("an operand is missing") from error
     except (ValueError, TypeError, IndexError, KeyError, OverflowError, MemoryError) as error:
         first = (str(error).strip().splitlines() or ["no such operands"])[0]
         raise Unsupported(f"its stored operands do not fit: {first[:200]}") from error

@@ -146,11 +146,9 @@ def _reduced(where: np.ndarray, axes: tuple[int, ...], after: Shape, before: Sha
 def _axes(b: Builder, op: Op) -> tuple[int, ...]:
     """The axes of a reduction, the first behind the batch being 0."""
     rank = len(b.signal(op).shape) + 1
-    given = b.optional(op, 1)
-    if given is not None:
-        axes = tuple(int(n) for n in given.ravel())
-    else:
-        axes = op.ints("axes", tuple(range(1, rank)) if op.has("axes") else ())
+    axes = b.integers(op, 1)
+    if axes is None:
+        axes = op.ints("axes", ())
     axes = tuple(axis + rank if axis < 0 else axis for axis in axes)
     if not axes or min(axes) < 1 or max(axes) >= rank or len(set(axes)) != len(axes):
         raise Unsupported("reduces the batch, or axes that there are not")

@@ -192,9 +192,10 @@ def _behind_channels(values: FloatArray, x: Signal) -> FloatArray:
 def _divided(x: Array, scale: FloatArray) -> FloatArray:
     """Stored values in units of a scale, in their own precision: it decides what is a tie."""
     real(x)
-    if x.dtype == np.float32:
-        return (x / scale.astype(np.float32)).astype(np.float64)
-    return real(x) / scale
+    with np.errstate(all="ignore"):
+        if x.dtype == np.float32:
+            return (x / scale.astype(np.float32)).astype(np.float64)
+        return real(x) / scale
 
 
 def _limits(bits: int, signed: bool, narrow: bool) -> tuple[int, int]:

@@ -38,12 +38,18 @@ _FIELDS = {
 def tensors(proto: onnx.ModelProto) -> Iterator[TensorProto]:
     """Every dense tensor that a model stores."""
     yield from proto.graph.initializer
-    for nodes in (proto.graph.node, *(function.node for function in proto.functions)):
-        for node in nodes:
-            for attribute in node.attribute:
-                if attribute.HasField("t"):
-                    yield attribute.t
-                yield from attribute.tensors
+    for node in _nodes(proto):
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+
+
+def _nodes(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """The operators of the graph and of all functions."""
+    yield from proto.graph.node
+    for function in proto.functions:
+        yield from function.node
 
 
 def scan(proto: onnx.ModelProto) -> None:
@@ -61,6 +67,9 @@ def scan(proto: onnx.ModelProto) -> None:
         raise FileFormatError("stores sparse tensors", remedy="store them densely")
     for tensor in tensors(proto):
         _check_tensor(tensor)
+    _check_text(_names(proto))
+    for node in _nodes(proto):
+        _check_attributes(node)
     given = [value.name for value in graph.input]
     stored = [tensor.name for tensor in graph.initializer]
     _check_once(given, "input")
@@ -137,6 +146,37 @@ def _check_tensor(tensor: TensorProto) -> None:
         expected = -(-count * bits // 8) if bits < 8 else count
     if found != expected:
         raise FileFormatError(f"{label} of shape {dims} has {found} values or bytes of {expected}")
+
+
+def _names(proto: onnx.ModelProto) -> Iterator[str]:
+    for node in _nodes(proto):
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+    for value in (*proto.graph.input, *proto.graph.output):
+        yield value.name
+    for tensor in proto.graph.initializer:
+        yield tensor.name
+
+
+def _check_text(names: Iterable[object]) -> None:
+    for name in names:
+        if not isinstance(name, str):  # protobuf gives bytes that are not UTF-8 as they are
+            raise FileFormatError(f"the name {name!r:.80} is no text")
+
+
+def _check_attributes(node: onnx.NodeProto) -> None:
+    """Attributes have one name each, and their texts are texts."""
+    label = f"'{node.name[:80] or node.op_type[:80]}'"
+    names = [attribute.name for attribute in node.attribute]
+    if len(set(names)) != len(names):
+        raise FileFormatError(f"{label} has two attributes of one name")
+    for attribute in node.attribute:
+        for text in (attribute.s, *attribute.strings):
+            try:
+                text.decode()
+            except UnicodeDecodeError as error:
+                raise FileFormatError(
+                    f"the attribute '{attribute.name[:80]}' of {label} is no text"
+                ) from error
 
 
 def _check_once(names: Iterable[str], kind: str) -> None:

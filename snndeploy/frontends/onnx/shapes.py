@@ -12,7 +12,7 @@ from snndeploy.frontends.onnx.op import Op
 from snndeploy.frontends.onnx.quantizers import as_numbers, uniform
 from snndeploy.frontends.onnx.signal import Signal
 from snndeploy.frontends.reading import Unsupported
-from snndeploy.nodes import Array, Shape
+from snndeploy.nodes import Shape
 
 
 def identity(b: Builder, op: Op) -> Result:
@@ -54,7 +54,7 @@ def transpose(b: Builder, op: Op) -> Result:
 def reshape(b: Builder, op: Op) -> Result:
     """Reshape that leaves each sample's elements together."""
     x = b.signal(op, stored=True)
-    wanted = [int(n) for n in b.constant(op, 1).ravel()]
+    wanted = list(b.integers(op, 1) or ())
     if not op.int("allowzero", 0):
         before = (b.batch, *x.shape)
         wanted = [
@@ -101,8 +101,8 @@ def squeeze(b: Builder, op: Op) -> Result:
 def unsqueeze(b: Builder, op: Op) -> Result:
     """Unsqueeze."""
     x = b.signal(op, stored=True)
-    count = b.optional(op, 1)
-    added = len(op.ints("axes", ())) if count is None else count.size
+    stored = b.integers(op, 1)
+    added = len(op.ints("axes", ()) if stored is None else stored)
     axes = _axes(b, op, len(x.shape) + 1 + added)
     if axes is None or 0 in axes:
         raise Unsupported("puts an axis before the batch")
@@ -136,15 +136,15 @@ def pad(b: Builder, op: Op) -> Result:
 
 def _pads(b: Builder, op: Op, rank: int) -> tuple[list[tuple[int, int]], float]:
     """(before, behind) for each axis, and with what."""
-    stored = b.optional(op, 1)
+    stored = b.integers(op, 1)
     if stored is None:
         amounts, value = op.ints("pads"), op.float("value", 0.0)
     else:
-        amounts = tuple(int(n) for n in stored.ravel())
+        amounts = stored
         fill = b.optional(op, 2)
         value = 0.0 if fill is None or not fill.size else uniform(fill, "value")
-    axes = b.optional(op, 3)
-    where = list(range(rank)) if axes is None else [int(n) % rank for n in axes.ravel()]
+    axes = b.integers(op, 3)
+    where = list(range(rank)) if axes is None else [n % rank for n in axes]
     if len(amounts) != 2 * len(where) or len(set(where)) != len(where):
         raise Unsupported(f"{len(amounts)} amounts of padding for {len(where)} axes")
     found = [(0, 0)] * rank
@@ -155,8 +155,8 @@ def _pads(b: Builder, op: Op, rank: int) -> tuple[list[tuple[int, int]], float]:
 
 def _axes(b: Builder, op: Op, rank: int) -> tuple[int, ...] | None:
     """Axes from an attribute or an operand, counted from the batch; None if none are given."""
-    stored: Array | None = b.optional(op, 1)
-    given = op.ints("axes", ()) if stored is None else tuple(int(n) for n in stored.ravel())
+    stored = b.integers(op, 1)
+    given = op.ints("axes", ()) if stored is None else stored
     if stored is None and not op.has("axes"):
         return None
     if any(not -rank <= axis < rank for axis in given) or len(set(given)) != len(given):

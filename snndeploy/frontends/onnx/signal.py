@@ -108,8 +108,12 @@ class Signal:
             Unsupported: it would make the tensor larger, or differs between samples.
         """
         shape = (batch, *self.index.shape)
-        if np.broadcast_shapes(constant.shape, shape) != shape:
-            raise Unsupported(f"a constant {constant.shape} would repeat a value {shape}")
+        try:
+            fits = np.broadcast_shapes(constant.shape, shape) == shape
+        except ValueError:
+            fits = False
+        if not fits:
+            raise Unsupported(f"a constant {constant.shape} does not fit a value {shape}")
         if constant.ndim == len(shape) and len(constant) > 1:
             if (constant != constant[:1]).any():
                 raise Unsupported("a constant that differs from sample to sample")

@@ -73,6 +73,10 @@ def _start(model: Model) -> Builder:
         raise UnsupportedModelError(f"{label} is {kind.name}", remedy="use float32, int8 or uint8")
     raw = None if kind is None else RANGES.get(kind)
     index = places(inside).reshape(inside)
+    for op in model.ops:
+        for operand in set(op.node.inputs) - {None}:
+            builder.readers[operand] = builder.readers.get(operand, 0) + 1
+    builder.readers[model.output] = builder.readers.get(model.output, 0) + 1
     builder.values[value] = Signal(builder.input, index, raw=raw)
     return builder
 
@@ -89,6 +93,7 @@ def _try_read(b: Builder, op: Op) -> str:
         result, problem = _stand_in(b, op), str(error)
     if result is not None and op.node.outputs:
         b.values[op.node.outputs[0]] = result
+    b.release(op)
     return f"{op.label} ({op.kind}): {problem}" if problem else ""
 
 
