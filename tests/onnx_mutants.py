@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import onnx
@@ -247,8 +248,7 @@ def mutant(seed: int, models: list[onnx.ModelProto]) -> bytes:
     if rng.random() < 0.3:
         return rng.choice(BYTES)(rng, proto.SerializeToString())
     for _ in range(rng.choice((1, 1, 2, 4))):
-        try:
+        # Damage before may have left nothing to damage in this way.
+        with suppress(ValueError, TypeError, IndexError, KeyError, OverflowError):
             rng.choice(FIELDS)(rng, proto)
-        except (ValueError, TypeError, IndexError, KeyError, OverflowError):
-            continue  # the damage before has left nothing to damage in this way
     return proto.SerializeToString()

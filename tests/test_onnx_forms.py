@@ -16,10 +16,7 @@ from snndeploy.nodes import (
     BatchNorm,
     Concat,
     Conv2d,
-    Flatten,
     Grid,
-    Linear,
-    MaxPool2d,
     Relu,
 )
 
@@ -117,9 +114,7 @@ def test_signals():
     assert network.input.shape == (2, 1, 16)
 
 
-@pytest.mark.parametrize(
-    ("trans", "alpha", "beta"), [(0, 1.0, 1.0), (1, 0.5, 2.0), (1, 1.0, 0.0)]
-)
+@pytest.mark.parametrize(("trans", "alpha", "beta"), [(0, 1.0, 1.0), (1, 0.5, 2.0), (1, 1.0, 0.0)])
 def test_gemm(trans, alpha, beta):
     g = Graph(("N", 5))
     weight = g.random(3, 5) if trans else g.random(5, 3)
@@ -159,7 +154,9 @@ def test_bounds_from_max_and_min_and_old_clips():
     g = Graph(("N", 4), opset=10)
     y = g.node("MatMul", "x", g.random(4, 4))
     y = g.node("Clip", y, min=0.0, max=6.0)
-    y = g.node("Min", g.node("Max", g.node("MatMul", y, g.random(4, 4)), g.store(0.0)), g.store(1.0))
+    y = g.node(
+        "Min", g.node("Max", g.node("MatMul", y, g.random(4, 4)), g.store(0.0)), g.store(1.0)
+    )
     network = compared(g.model(g.node("MatMul", y, g.random(4, 2))), samples(4, 4))
     assert [node.cap for node in find(network, Relu)] == [6.0, 1.0]
 
@@ -198,7 +195,9 @@ def test_differences_and_a_value_added_to_itself():
 def test_channels_last_leave_no_trace():
     g = Graph(("N", 7, 8, 3))
     y = g.node("Transpose", "x", perm=[0, 3, 1, 2])
-    y = g.node("Transpose", conv(g, y, 3, 4, auto_pad="SAME_UPPER", strides=[2, 2]), perm=[0, 2, 3, 1])
+    y = g.node(
+        "Transpose", conv(g, y, 3, 4, auto_pad="SAME_UPPER", strides=[2, 2]), perm=[0, 2, 3, 1]
+    )
     y = g.node("Relu", g.node("Add", y, g.random(4)))
     z = g.node("Transpose", y, perm=[0, 3, 1, 2])
     z = g.node("Transpose", conv(g, z, 4, 4, 1), perm=[0, 2, 3, 1])
@@ -215,7 +214,9 @@ def test_means_over_channels_last():
     y = g.node("Transpose", "x", perm=[0, 3, 1, 2])
     y = g.node("Transpose", conv(g, y, 3, 4), perm=[0, 2, 3, 1])
     y = g.node("ReduceMean", y, axes=[1, 2], keepdims=0)
-    network = compared(g.model(g.node("MatMul", y, g.random(4, 3))), samples(2, 4, 5, 3), (0, 3, 1, 2))
+    network = compared(
+        g.model(g.node("MatMul", y, g.random(4, 3))), samples(2, 4, 5, 3), (0, 3, 1, 2)
+    )
     assert find(network, AvgPool2d)[0].kernel == (2, 3)
 
 
@@ -405,5 +406,3 @@ def test_a_relu_on_the_logits_is_not_dropped():
     g = Graph(("N", 4))
     y = g.qdq(g.node("Relu", g.node("Gemm", "x", g.random(4, 3))), 0.1, -128)
     assert len(find(compared(g.model(y), samples(20, 4)), Activation)) == 1
-
-

@@ -7,6 +7,7 @@ import logging
 import numpy as np
 import onnx
 import pytest
+from float_walk import float_walk
 from onnx import helper
 from onnx_models import QONNX, Graph, compared, runtime
 from onnxruntime.quantization import (
@@ -16,7 +17,6 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from float_walk import float_walk
 from snndeploy.errors import UnsupportedModelError
 from snndeploy.frontends.onnx.file import from_proto
 from snndeploy.nodes import Activation, Add, Concat, Conv2d, Grid, Linear
@@ -100,9 +100,7 @@ def qonnx(bits, scale=0.1, zero=0.0, **attributes):
     g = Graph(("N", 6))
     before = g.rng.normal(size=(6, 5)).astype(np.float32)
     y = g.node("MatMul", "x", g.store(before))
-    y = g.node(
-        "Quant", y, g.store(scale), g.store(zero), g.store(bits), domain=QONNX, **attributes
-    )
+    y = g.node("Quant", y, g.store(scale), g.store(zero), g.store(bits), domain=QONNX, **attributes)
     return g, before, g.node("MatMul", y, g.store(np.eye(5)))
 
 
@@ -124,9 +122,7 @@ def test_quant_on_values_is_an_activation(bits, zero, signed, narrow, mode):
     x = np.random.default_rng(2).normal(size=(200, 6)) * 2
     rounding = np.floor if mode == "FLOOR" else np.round
     expected = by_definition(x @ before, bits, np.float32(0.1), zero, signed, narrow, rounding)
-    np.testing.assert_allclose(
-        float_walk(network, x)[network.output.name], expected, atol=1e-6
-    )
+    np.testing.assert_allclose(float_walk(network, x)[network.output.name], expected, atol=1e-6)
     assert sum(isinstance(node, Activation) for node in network.nodes) == 1
 
 

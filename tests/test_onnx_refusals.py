@@ -175,7 +175,10 @@ def test_a_result_that_does_not_depend_on_the_input():
 def test_graphs_inside_the_graph():
     g = Graph(("N", 2))
     inner = helper.make_graph(
-        [helper.make_node("Relu", ["x"], ["r"])], "then", [], [helper.make_empty_tensor_value_info("r")]
+        [helper.make_node("Relu", ["x"], ["r"])],
+        "then",
+        [],
+        [helper.make_empty_tensor_value_info("r")],
     )
     y = g.node("If", g.store(True, bool), then_branch=inner, else_branch=inner)
     text = refused(g, y)

@@ -103,7 +103,7 @@ def concat(b: Builder, op: Op) -> Signal:
     if len({branch.stored for branch in branches}) != 1 or any(x.raw for x in branches):
         raise Unsupported("joins integers on unlike grids: put a DequantizeLinear before each")
     stored = branches[0].stored
-    made = joined(b, op, [replace(x, stored=None) for x in branches], op.int("axis"))
+    made = joined(b, op, [replace(x, stored=None) for x in branches], op.integer("axis"))
     return replace(made, stored=stored)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from snndeploy.errors import UnsupportedModelError
-from snndeploy.frontends.onnx.op import Op
+from snndeploy.frontends.onnx.op import Op, operands
 from snndeploy.frontends.onnx.signal import Affine, Signal, places
 from snndeploy.frontends.reading import MAX_LEVELS, Unsupported, identifier, network_shape
 from snndeploy.nodes import (
@@ -332,7 +332,7 @@ class Builder:
         levels, s = grid.high - grid.low, grid.scale
         if levels > MAX_LEVELS:
             raise Unsupported(f"it has {levels} levels, expected 1 to {MAX_LEVELS}")
-        shift = (0.0 if floor else 0.5) - grid.low
+        shift = (0.0 if floor else _half(signal.unit, s)) - grid.low
         where = self.places(signal)
         made = self.add(
             op, lambda n: Activation(n, s * levels, levels, shift, s * grid.low), signal.node
@@ -397,11 +397,9 @@ class Builder:
         """Note what is left out at the model's end."""
         self.dropped.append(f"{op.kind.lower()}:{op.names[0] or op.kind}")
 
-
     def release(self, op: Op) -> None:
         """Forget the operands that nobody reads after an operator."""
-        for value in set(op.node.inputs) - {None}:
-            assert value is not None
+        for value in set(operands(op)):
             if value in self.readers:
                 self.readers[value] -= 1
                 if not self.readers[value]:
@@ -429,6 +427,18 @@ def _array(value: ir.Value) -> Array:
         return np.asarray(value.const_value.numpy())
     except (ValueError, TypeError, OverflowError) as error:
         raise Unsupported(f"its stored tensor cannot be read: {error}") from error
+
+
+def _half(unit: float | None, scale: float) -> float:
+    """What is added before rounding down, to round to the nearest.
+
+    ONNX rounds ties to even, which no staircase of even steps does. Exact ties are common where
+    values are multiples of a part of the scale, behind an average pool. There they all go down:
+    most are at one half, between 0 and 1, and even is down.
+    """
+    parts = 1 if unit is None else round(scale / unit)
+    exact = unit is not None and parts > 1 and abs(scale - parts * unit) < _SLACK * scale
+    return 0.5 - 0.5 / parts if exact else 0.5
 
 
 def _rounded(x: float) -> int:

@@ -120,7 +120,8 @@ def _external(tensor: onnx.TensorProto, folder: Path, budget: int) -> bytes:
             raise FileFormatError(f"holds more than {MAX_EXTERNAL_BYTES} bytes of external data")
         with path.open("rb") as stream:
             stream.seek(start)
-            return stream.read(count)
+            data: bytes = stream.read(count)
+        return data
     except (OSError, ValueError, OverflowError) as error:
         raise FileFormatError(
             f"{label}: its data in {location[:80]!r} cannot be read",

@@ -125,14 +125,17 @@ REMEDIES: dict[str, str] = {
     **dict.fromkeys(
         NORMALIZATIONS, "its statistics are those of each sample: use BatchNormalization"
     ),
+    **dict.fromkeys(("LSTM", "GRU", "RNN", "Scan", "Loop", "If"), "use a feed-forward network"),
     **dict.fromkeys(
-        ("LSTM", "GRU", "RNN", "Scan", "Loop", "If"), "use a feed-forward network"
-    ),
-    **dict.fromkeys(
-        ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul",
-         "MatMulIntegerToFloat"),
+        (
+            "DynamicQuantizeLinear",
+            "MatMulInteger",
+            "ConvInteger",
+            "DynamicQuantizeMatMul",
+            "MatMulIntegerToFloat",
+        ),
         "its scale is found anew for each sample: quantize statically, with calibration data",
-    ),  # fmt: skip
+    ),
     **dict.fromkeys(
         ("Attention", "MultiHeadAttention", "Einsum"), "products of values have no spiking form"
     ),

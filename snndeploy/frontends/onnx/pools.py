@@ -18,15 +18,13 @@ from snndeploy.nodes import Activation, AvgPool2d, MaxPool2d, Pair, Shape
 def max_pool(b: Builder, op: Op) -> Signal:
     """MaxPool; its padding is never the maximum."""
     x = b.signal(op, stored=True)
-    window = Window.of(op, x, op.ints("kernel_shape"))
+    window = Window.of(op, x, op.integers("kernel_shape"))
     if window.dilation != (1, 1):
         raise Unsupported("a pool with dilation is not supported")
     if any(x.pads) and window.padding != window.given and not _positive(b, x):
         raise Unsupported("a Pad with zeros before it could be the maximum: use its own padding")
     top, left, bottom, right = window.padding
-    window = replace(
-        window, padding=(top, left, bottom + window.over[0], right + window.over[1])
-    )
+    window = replace(window, padding=(top, left, bottom + window.over[0], right + window.over[1]))
     return _pooled(b, op, x, window)
 
 
@@ -68,12 +66,12 @@ def average_pool(b: Builder, op: Op) -> Signal:
 
 def average(b: Builder, op: Op, x: Signal) -> Signal:
     """An average pool of a real signal."""
-    window = Window.of(op, x, op.ints("kernel_shape"))
+    window = Window.of(op, x, op.integers("kernel_shape"))
     if window.dilation != (1, 1):
         raise Unsupported("a pool with dilation is not supported")
     if window.over != (0, 0):
         raise Unsupported("with ceil_mode its last windows are cut short and divide by less")
-    if any(window.given) and not op.int("count_include_pad", 0):
+    if any(window.given) and not op.integer("count_include_pad", 0):
         raise Unsupported(
             "its windows at the border divide by less: set count_include_pad, or pool unpadded"
         )
@@ -84,7 +82,8 @@ def average(b: Builder, op: Op, x: Signal) -> Signal:
         lambda n: AvgPool2d(n, window.kernel, window.stride, window.sides),
         b.image(x),
     )
-    return made if dims == 2 else replace(made, index=made.index[:, 0])
+    index = made.index if dims == 2 else made.index[:, 0]
+    return replace(made, index=index, unit=_unit(x, window.kernel))
 
 
 def global_average_pool(b: Builder, op: Op) -> Signal:
@@ -96,14 +95,14 @@ def global_average_pool(b: Builder, op: Op) -> Signal:
 def reduce_mean(b: Builder, op: Op) -> Signal:
     """ReduceMean over height, width or both."""
     x, axes = b.signal(op), _axes(b, op)
-    return mean(b, op, x, axes, keep=bool(op.int("keepdims", 1)))
+    return mean(b, op, x, axes, keep=bool(op.integer("keepdims", 1)))
 
 
 def reduce_sum(b: Builder, op: Op) -> Signal:
     """ReduceSum over height, width or both: a mean times the number of its values."""
     x, axes = b.signal(op), _axes(b, op)
     count = prod(x.shape[axis] for axis in axes)
-    made = mean(b, op, x, axes, keep=bool(op.int("keepdims", 1)))
+    made = mean(b, op, x, axes, keep=bool(op.integer("keepdims", 1)))
     return b.affine(op, made, np.asarray(float(count)), np.zeros(()))
 
 
@@ -114,7 +113,7 @@ def reduce_max(b: Builder, op: Op) -> Signal:
         raise Unsupported("only the maximum over height and width is supported")
     whole = _whole(x)
     made = _pooled(b, op, x, Window(whole, whole, (1, 1), (0, 0, 0, 0), (0, 0, 0, 0)))
-    return made if op.int("keepdims", 1) else replace(made, index=made.index.reshape(-1))
+    return made if op.integer("keepdims", 1) else replace(made, index=made.index.reshape(-1))
 
 
 def mean(b: Builder, op: Op, x: Signal, axes: tuple[int, ...], keep: bool) -> Signal:
@@ -131,7 +130,13 @@ def mean(b: Builder, op: Op, x: Signal, axes: tuple[int, ...], keep: bool) -> Si
     kernel: Pair = (shape[1] if 1 in over else 1, shape[2] if 2 in over else 1)
     made = b.add(op, lambda n: AvgPool2d(n, kernel, kernel), x.node)
     index = _reduced(where, axes, b.shapes[made.node], shape)
-    return replace(made, index=index if keep else index.squeeze(axes))
+    index = index if keep else index.squeeze(axes)
+    return replace(made, index=index, unit=_unit(x, kernel))
+
+
+def _unit(x: Signal, kernel: Pair) -> float | None:
+    """What the means of values on a grid are multiples of."""
+    return None if x.grid is None else x.grid.scale / prod(kernel)
 
 
 def _reduced(where: np.ndarray, axes: tuple[int, ...], after: Shape, before: Shape) -> np.ndarray:
@@ -148,7 +153,7 @@ def _axes(b: Builder, op: Op) -> tuple[int, ...]:
     rank = len(b.signal(op).shape) + 1
     axes = b.integers(op, 1)
     if axes is None:
-        axes = op.ints("axes", ())
+        axes = op.integers("axes", ())
     axes = tuple(axis + rank if axis < 0 else axis for axis in axes)
     if not axes or min(axes) < 1 or max(axes) >= rank or len(set(axes)) != len(axes):
         raise Unsupported("reduces the batch, or axes that there are not")
@@ -159,4 +164,3 @@ def _whole(x: Signal) -> Pair:
     if x.index.ndim not in (2, 3):
         raise Unsupported(f"works on images or signals, not on {('N', *x.shape)}")
     return (1 if x.index.ndim == 2 else x.shape[1]), x.shape[-1]
-

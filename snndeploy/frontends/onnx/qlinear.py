@@ -32,11 +32,11 @@ def qlinear_matmul(b: Builder, op: Op) -> Signal:
 
 def qgemm(b: Builder, op: Op) -> Signal:
     """com.microsoft QGemm: a, scale, zero, b, scale, zero, c, and those of y if it is quantized."""
-    x, transposed = _signal(b, op, 0), bool(op.int("transB", 0))
+    x, transposed = _signal(b, op, 0), bool(op.integer("transB", 0))
     weight = _weight(b, op, 3, axis=0 if transposed else -1)
-    if weight.ndim != 2 or op.int("transA", 0) or x.index.ndim != 1:
+    if weight.ndim != 2 or op.integer("transA", 0) or x.index.ndim != 1:
         raise Unsupported(f"a matrix {weight.shape} on {('N', *x.shape)}")
-    alpha = op.float("alpha", 1.0)
+    alpha = op.number("alpha", 1.0)
     made = weights.dense(b, op, x, alpha * (weight if transposed else weight.T))
     bias = _bias(b, op, 6, 1, 4)
     if bias is not None:
@@ -79,12 +79,7 @@ def qlinear_concat(b: Builder, op: Op) -> Signal:
     branches = [_signal(b, op, i) for i in range(2, len(op.node.inputs), 3)]
     if not branches:
         raise Unsupported("joins nothing")
-    return _quantized(b, op, arithmetic.joined(b, op, branches, op.int("axis")), 0)
-
-
-def qlinear_leaky_relu(b: Builder, op: Op) -> Signal:
-    """com.microsoft QLinearLeakyRelu, QLinearSigmoid: refused with what to use instead."""
-    raise Unsupported("has no spiking form: use Relu")
+    return _quantized(b, op, arithmetic.joined(b, op, branches, op.integer("axis")), 0)
 
 
 def _signal(b: Builder, op: Op, first: int) -> Signal:
@@ -145,7 +140,5 @@ def _quantized(b: Builder, op: Op, x: Signal, at: int) -> Signal:
 
 
 def _channels_first(op: Op) -> None:
-    if op.int("channels_last", 0):
+    if op.integer("channels_last", 0):
         raise Unsupported("has its channels last: export the model with channels first")
-
-

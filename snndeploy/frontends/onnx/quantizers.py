@@ -131,7 +131,7 @@ def quant(b: Builder, op: Op) -> Result:
     mode = op.text("rounding_mode", "ROUND").upper()
     if mode not in ("ROUND", "HALF_EVEN", "FLOOR"):
         raise Unsupported(f"rounds by {mode}: use ROUND or FLOOR")
-    signed, narrow = op.int("signed", 1), op.int("narrow", 0)
+    signed, narrow = op.integer("signed", 1), op.integer("narrow", 0)
     limits = _limits(_integer(bits), bool(signed), bool(narrow))
     if isinstance(x, Signal):
         by = replace(quantizer(scale, zero, limits), floor=mode == "FLOOR")
@@ -215,7 +215,7 @@ def _stored_type(op: Op) -> ir.DataType:
             return tensor.dtype
         if inputs[2].dtype is not None:
             return inputs[2].dtype
-    stated = op.int("output_dtype", 0)
+    stated = op.integer("output_dtype", 0)
     try:
         return ir.DataType(stated) if stated else ir.DataType.UINT8
     except ValueError as error:
@@ -230,7 +230,7 @@ def _blocks(op: Op, x: Array, scale: Array, zero: Array | None) -> tuple[FloatAr
         return s.reshape(()), z.reshape(())
     if z.shape != s.shape:
         raise Unsupported(f"{s.shape} scales and {z.shape} zero points")
-    axis, block = op.int("axis", 1), op.int("block_size", 0)
+    axis, block = op.integer("axis", 1), op.integer("block_size", 0)
     if not -x.ndim <= axis < x.ndim:
         raise Unsupported(f"axis {axis} of a tensor {x.shape}")
     if s.ndim == x.ndim and block > 0:

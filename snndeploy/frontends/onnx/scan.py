@@ -16,7 +16,7 @@ MAX_RANK = 8
 OLDEST_OPSET = 7
 """Broadcasting as in NumPy, and batch-norm without training, start there."""
 
-_BITS = {
+_BITS: dict[int, int] = {
     TensorProto.FLOAT: 32, TensorProto.UINT8: 8, TensorProto.INT8: 8, TensorProto.UINT16: 16,
     TensorProto.INT16: 16, TensorProto.INT32: 32, TensorProto.INT64: 64, TensorProto.BOOL: 8,
     TensorProto.FLOAT16: 16, TensorProto.DOUBLE: 64, TensorProto.UINT32: 32,
@@ -25,7 +25,7 @@ _BITS = {
 }  # fmt: skip
 """The types that are read, and the size of an element."""
 
-_FIELDS = {
+_FIELDS: dict[int, str] = {
     TensorProto.FLOAT: "float_data",
     TensorProto.DOUBLE: "double_data",
     TensorProto.INT64: "int64_data",
@@ -169,14 +169,12 @@ def _check_attributes(node: onnx.NodeProto) -> None:
     names = [attribute.name for attribute in node.attribute]
     if len(set(names)) != len(names):
         raise FileFormatError(f"{label} has two attributes of one name")
-    for attribute in node.attribute:
-        for text in (attribute.s, *attribute.strings):
-            try:
+    try:
+        for attribute in node.attribute:
+            for text in (attribute.s, *attribute.strings):
                 text.decode()
-            except UnicodeDecodeError as error:
-                raise FileFormatError(
-                    f"the attribute '{attribute.name[:80]}' of {label} is no text"
-                ) from error
+    except UnicodeDecodeError as error:
+        raise FileFormatError(f"an attribute of {label} is no text") from error
 
 
 def _check_once(names: Iterable[str], kind: str) -> None:
@@ -187,9 +185,7 @@ def _check_once(names: Iterable[str], kind: str) -> None:
         seen.add(name)
 
 
-def _check_names(
-    nodes: Iterable[onnx.NodeProto], known: set[str], results: Iterable[str]
-) -> None:
+def _check_names(nodes: Iterable[onnx.NodeProto], known: set[str], results: Iterable[str]) -> None:
     """Each value is computed once, and whatever is read is computed somewhere."""
     found = set(known)
     for node in nodes:

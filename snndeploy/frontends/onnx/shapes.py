@@ -25,7 +25,7 @@ def identity(b: Builder, op: Op) -> Result:
 def cast(b: Builder, op: Op) -> Result:
     """Cast to a real type; stored integers are taken for numbers."""
     x = b.signal(op, stored=True)
-    if op.int("to") not in (1, 10, 11, 16):
+    if op.integer("to") not in (1, 10, 11, 16):
         raise Unsupported("casts to a type that is not real")
     return as_numbers(b, op, x)
 
@@ -34,14 +34,14 @@ def shape(b: Builder, op: Op) -> Result:
     """Shape: of one sample, or of as many as the model declares."""
     x = b.signal(op, stored=True)
     found = np.array((b.batch, *x.shape), np.int64)
-    return found[op.int("start", 0) : op.int("end", len(found))]
+    return found[op.integer("start", 0) : op.integer("end", len(found))]
 
 
 def transpose(b: Builder, op: Op) -> Result:
     """Transpose that keeps the batch in front."""
     x = b.signal(op, stored=True)
     rank = len(x.shape) + 1
-    perm = op.ints("perm", tuple(reversed(range(rank))))
+    perm = op.integers("perm", tuple(reversed(range(rank))))
     if sorted(perm) != list(range(rank)):
         raise Unsupported(f"perm {perm} of {rank} axes")
     if perm[0] != 0:
@@ -55,11 +55,9 @@ def reshape(b: Builder, op: Op) -> Result:
     """Reshape that leaves each sample's elements together."""
     x = b.signal(op, stored=True)
     wanted = list(b.integers(op, 1) or ())
-    if not op.int("allowzero", 0):
+    if not op.integer("allowzero", 0):
         before = (b.batch, *x.shape)
-        wanted = [
-            before[i] if n == 0 and i < len(before) else n for i, n in enumerate(wanted)
-        ]
+        wanted = [before[i] if n == 0 and i < len(before) else n for i, n in enumerate(wanted)]
     size = b.batch * x.index.size
     known = prod(n for n in wanted if n != -1)
     if wanted.count(-1) == 1 and known > 0 and size % known == 0:
@@ -81,7 +79,7 @@ def reshaped(b: Builder, x: Signal, after: Shape) -> Signal:
 
 def flatten(b: Builder, op: Op) -> Result:
     """Flatten from the first axis behind the batch."""
-    x, axis = b.signal(op, stored=True), op.int("axis", 1)
+    x, axis = b.signal(op, stored=True), op.integer("axis", 1)
     if axis not in (1, -len(x.shape)):
         raise Unsupported(f"flattens from axis {axis}, expected 1")
     return reshaped(b, x, (prod(x.shape),))
@@ -102,7 +100,7 @@ def unsqueeze(b: Builder, op: Op) -> Result:
     """Unsqueeze."""
     x = b.signal(op, stored=True)
     stored = b.integers(op, 1)
-    added = len(op.ints("axes", ()) if stored is None else stored)
+    added = len(op.integers("axes", ()) if stored is None else stored)
     axes = _axes(b, op, len(x.shape) + 1 + added)
     if axes is None or 0 in axes:
         raise Unsupported("puts an axis before the batch")
@@ -138,7 +136,7 @@ def _pads(b: Builder, op: Op, rank: int) -> tuple[list[tuple[int, int]], float]:
     """(before, behind) for each axis, and with what."""
     stored = b.integers(op, 1)
     if stored is None:
-        amounts, value = op.ints("pads"), op.float("value", 0.0)
+        amounts, value = op.integers("pads"), op.number("value", 0.0)
     else:
         amounts = stored
         fill = b.optional(op, 2)
@@ -156,7 +154,7 @@ def _pads(b: Builder, op: Op, rank: int) -> tuple[list[tuple[int, int]], float]:
 def _axes(b: Builder, op: Op, rank: int) -> tuple[int, ...] | None:
     """Axes from an attribute or an operand, counted from the batch; None if none are given."""
     stored = b.integers(op, 1)
-    given = op.ints("axes", ()) if stored is None else stored
+    given = op.integers("axes", ()) if stored is None else stored
     if stored is None and not op.has("axes"):
         return None
     if any(not -rank <= axis < rank for axis in given) or len(set(given)) != len(given):

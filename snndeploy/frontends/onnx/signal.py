@@ -65,6 +65,7 @@ class Signal:
         index: int64 (*shape), flat places in the node's value; in that of the model's own input
             if the node is the input, whose layout is not settled until someone needs it.
         grid: what its values are known to be multiples of.
+        unit: its values are multiples of this, behind an average pool of values on a grid.
         stored: the tensor holds integers rather than the real value.
         raw: the model's input, of integers `low .. high`, before anyone said what they are worth.
         affine: of the model's input only.
@@ -79,6 +80,7 @@ class Signal:
     node: str
     index: Int64Array
     grid: Grid | None = None
+    unit: float | None = None
     stored: Quantizer | None = None
     raw: tuple[int, int] | None = None
     affine: Affine | None = None
@@ -118,7 +120,8 @@ class Signal:
             if (constant != constant[:1]).any():
                 raise Unsupported("a constant that differs from sample to sample")
             constant = constant[:1]
-        return np.broadcast_to(constant, (1, *shape[1:]))[0]
+        spread: FloatArray = np.broadcast_to(constant, (1, *shape[1:]))[0]
+        return spread
 
 
 def along(index: Int64Array, shape: Shape) -> tuple[int | None, ...]:

@@ -13,8 +13,8 @@ from snndeploy.frontends.onnx.builder import MAX_VALUE_ELEMENTS, Builder, Result
 from snndeploy.frontends.onnx.constants import folded
 from snndeploy.frontends.onnx.graph import DROPPED, Model
 from snndeploy.frontends.onnx.handlers import DOMAINS, KEEPS_SHAPE, QUANTIZERS, REMEDIES
+from snndeploy.frontends.onnx.op import Op, operands
 from snndeploy.frontends.onnx.quantizers import RANGES
-from snndeploy.frontends.onnx.op import Op
 from snndeploy.frontends.onnx.signal import Signal, places
 from snndeploy.frontends.reading import Unsupported, identifier, network_shape, refuse_all
 from snndeploy.network import Network
@@ -52,29 +52,30 @@ def _start(model: Model) -> Builder:
             f"{label} has the shape {dims}, expected (batch, ...)",
             remedy="export the model with a sample of the right shape",
         )
-    unknown = [i for i, n in enumerate(dims[1:], 1) if not isinstance(n, int) or n < 1]
+    sizes = [n if isinstance(n, int) else 0 for n in dims]
+    unknown = [i for i, n in enumerate(sizes) if i and n < 1]
     if unknown:
         raise UnsupportedModelError(
             f"{label} has no fixed size along the axes {unknown}: {[str(n) for n in dims]}",
             remedy="export the model with fixed sizes; only the batch, axis 0, may be dynamic "
             "(onnxruntime.tools.make_dynamic_shape_fixed sets them)",
         )
-    inside = tuple(int(n) for n in dims[1:])
+    inside = tuple(sizes[1:])
     if prod(inside) > MAX_VALUE_ELEMENTS or len(inside) > 7:
         raise UnsupportedModelError(f"{label} has {prod(inside)} elements {inside}")
-    batch = dims[0] if isinstance(dims[0], int) and dims[0] > 0 else 1
+    batch = max(sizes[0], 1)
     if batch > 1 << 20:
         raise UnsupportedModelError(f"{label} has a batch of {batch}")
     builder = Builder(batch, inside)
     builder.input = identifier((value.name or "", "input"), ())
     builder.put(Input(builder.input, network_shape((1, *inside))))
     kind = value.dtype
-    if kind not in (*RANGES, *_REALS, None):
+    if kind is not None and kind not in (*RANGES, *_REALS):
         raise UnsupportedModelError(f"{label} is {kind.name}", remedy="use float32, int8 or uint8")
     raw = None if kind is None else RANGES.get(kind)
     index = places(inside).reshape(inside)
     for op in model.ops:
-        for operand in set(op.node.inputs) - {None}:
+        for operand in set(operands(op)):
             builder.readers[operand] = builder.readers.get(operand, 0) + 1
     builder.readers[model.output] = builder.readers.get(model.output, 0) + 1
     builder.values[value] = Signal(builder.input, index, raw=raw)

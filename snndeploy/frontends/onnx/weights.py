@@ -35,7 +35,7 @@ def convolve(
         raise Unsupported(f"weight {weight.shape} on {('N', *x.shape)}: use 1-d or 2-d")
     if bias is not None and bias.shape != weight.shape[:1]:
         raise Unsupported(f"{bias.shape} biases for {weight.shape[0]} channels")
-    groups = op.int("group", 1)
+    groups = op.integer("group", 1)
     if groups < 1 or x.shape[0] != weight.shape[1] * groups or weight.shape[0] % groups:
         raise Unsupported(f"weight {weight.shape} in {groups} groups on {('N', *x.shape)}")
     window = Window.of(op, x, weight.shape[2:])
@@ -50,9 +50,7 @@ def convolve(
         weight, bias = _normalised(b, x, x.affine, weight, bias, groups, any(window.padding))
     made = b.add(
         op,
-        lambda n: Conv2d(
-            n, weight, bias, window.stride, window.sides, window.dilation, groups
-        ),
+        lambda n: Conv2d(n, weight, bias, window.stride, window.sides, window.dilation, groups),
         source,
     )
     index = made.index if dims == 2 else made.index[:, 0]
@@ -91,13 +89,13 @@ def gemm(b: Builder, op: Op) -> Signal:
     x, weight, bias = b.signal(op), b.real(op, 1), b.real(op, 2)
     if weight is None or weight.ndim != 2:
         raise Unsupported("its weight is not a matrix")
-    if op.int("transA", 0) or x.index.ndim != 1:
+    if op.integer("transA", 0) or x.index.ndim != 1:
         raise Unsupported(f"works on (N, features), not on {('N', *x.shape)} or its transpose")
-    weight = (weight if op.int("transB", 0) else weight.T) * op.float("alpha", 1.0)
+    weight = (weight if op.integer("transB", 0) else weight.T) * op.number("alpha", 1.0)
     made = dense(b, op, x, weight)
     if bias is None:
         return made
-    return b.affine(op, made, np.ones(()), bias * op.float("beta", 1.0))
+    return b.affine(op, made, np.ones(()), bias * op.number("beta", 1.0))
 
 
 def matmul(b: Builder, op: Op) -> Signal:
@@ -173,13 +171,13 @@ def batch_norm(b: Builder, op: Op) -> Signal:
     """BatchNormalization in inference."""
     x = b.signal(op)
     gamma, beta, mean, variance = (b.real(op, i) for i in range(1, 5))
-    epsilon = op.float("epsilon", 1e-5)
+    epsilon = op.number("epsilon", 1e-5)
     if gamma is None or beta is None or mean is None or variance is None:
         raise Unsupported("its statistics are missing")
     shapes = {gamma.shape, beta.shape, mean.shape, variance.shape}
     if shapes != {x.shape[:1]}:
         raise Unsupported(f"statistics {sorted(shapes)} on {('N', *x.shape)}")
-    if op.int("training_mode", 0) or op.int("spatial", 1) != 1:
+    if op.integer("training_mode", 0) or op.integer("spatial", 1) != 1:
         raise Unsupported("needs frozen statistics: export the model for inference")
     if (variance + epsilon <= 0).any():
         raise Unsupported("a variance is not above 0")
