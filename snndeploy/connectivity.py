@@ -94,11 +94,11 @@ def reach(ops: tuple[Node, ...], source: Shape) -> Reach:
 
 
 def _windows(op: Conv2d | SumPool2d | MaxPool2d) -> tuple[Pair, Pair, Pair, Pair]:
-    """Kernel, stride, padding, dilation."""
+    """Kernel, stride, padding at the top and at the left, dilation."""
     if isinstance(op, Conv2d):
         kernel = (op.weight.shape[2], op.weight.shape[3])
-        return kernel, op.stride, op.padding, op.dilation
-    return op.kernel, op.stride, op.padding, (1, 1)
+        return kernel, op.stride, op.pads[:2], op.dilation
+    return op.kernel, op.stride, op.pads[:2], (1, 1)
 
 
 def _step(

@@ -30,6 +30,7 @@ from snndeploy.nodes import (
     MaxPool2d,
     Node,
     Output,
+    Padded,
 )
 from snndeploy.numerics import FloatArray, Int64Array
 
@@ -71,7 +72,7 @@ def float_ann(network: Network, inputs: Array) -> FloatAnnResult:
             counts[node.name] = value.numpy().astype(np.int64)
             value = value * steps[node.name]
         elif isinstance(node, MaxPool2d):
-            value = F.max_pool2d(terms[0], node.kernel, node.stride, node.padding)
+            value = F.max_pool2d(_padded(node, terms[0], -torch.inf), node.kernel, node.stride)
             if sources[0] in steps:
                 steps[node.name] = steps[sources[0]]
                 counts[node.name] = (value / steps[node.name]).round().numpy().astype(np.int64)
@@ -93,11 +94,12 @@ def _linear(node: Node, terms: list[Tensor]) -> Tensor:
     x = terms[0]
     if isinstance(node, Conv2d):
         weight, bias = _tensor(node.weight), None if node.bias is None else _tensor(node.bias)
-        return F.conv2d(x, weight, bias, node.stride, node.padding, node.dilation, node.groups)
+        x = _padded(node, x)
+        return F.conv2d(x, weight, bias, node.stride, 0, node.dilation, node.groups)
     if isinstance(node, Linear):
         return F.linear(x, _tensor(node.weight), None if node.bias is None else _tensor(node.bias))
     if isinstance(node, AvgPool2d):
-        return F.avg_pool2d(x, node.kernel, node.stride, node.padding)
+        return F.avg_pool2d(_padded(node, x), node.kernel, node.stride)
     if isinstance(node, Flatten):
         return x.flatten(1)
     if isinstance(node, Add):
@@ -107,6 +109,12 @@ def _linear(node: Node, terms: list[Tensor]) -> Tensor:
         where=f"{type(node).__name__} '{node.name}'",
         remedy="fold batch-norm first",
     )
+
+
+def _padded(node: Padded, x: Tensor, fill: float = 0.0) -> Tensor:
+    """With the padding written out: PyTorch's operators know none that differs side by side."""
+    top, left, bottom, right = node.pads
+    return F.pad(x, (left, right, top, bottom), value=fill) if any(node.pads) else x
 
 
 def _tensor(array: Array) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from snndeploy.layers import Projection
-from snndeploy.nodes import Conv2d, Flatten, Linear, Node, Pair, Scale, SumPool2d
+from snndeploy.nodes import Conv2d, Flatten, Linear, Node, Padding, Pair, Scale, SumPool2d, sides
 from snndeploy.numerics import Int64Array
 
 
@@ -60,17 +60,18 @@ def _dot(a: Int64Array, b: Int64Array) -> Int64Array:
     return product
 
 
-def max_pool(counts: Int64Array, kernel: Pair, stride: Pair, padding: Pair) -> Int64Array:
+def max_pool(counts: Int64Array, kernel: Pair, stride: Pair, padding: Padding) -> Int64Array:
     """Maximum of counts over windows. Counts are never negative, so padding with 0 is neutral."""
     pooled: Int64Array = windows(counts, kernel, stride, padding).max(axis=(-2, -1))
     return pooled
 
 
 def windows(
-    x: Int64Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair = (1, 1)
+    x: Int64Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1)
 ) -> Int64Array:
     """All windows of (N, C, H, W) as a view (N, C, H_out, W_out, K_h, K_w), zero padded."""
-    x = np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2))
+    top, left, bottom, right = sides(padding)
+    x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
     span = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
     view = sliding_window_view(x, span, axis=(2, 3))
     return view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]

@@ -15,6 +15,8 @@ from snndeploy.errors import UnsupportedModelError
 
 Shape: TypeAlias = tuple[int, ...]
 Pair: TypeAlias = tuple[int, int]
+Sides: TypeAlias = tuple[int, int, int, int]
+Padding: TypeAlias = Pair | Sides
 Array: TypeAlias = NDArray[Any]
 
 
@@ -55,14 +57,34 @@ class Input(Node):
         return self.shape
 
 
+class Padded(Node):
+    """A node with zero padding: `(h, w)`, or `(top, left, bottom, right)` where sides differ.
+
+    Four numbers of equal sides become two, so that equal nodes hash alike.
+    """
+
+    padding: Padding
+
+    def __post_init__(self) -> None:
+        given = tuple(int(p) for p in self.padding)
+        if len(given) not in (2, 4):
+            refuse(self, f"padding {given}, expected (h, w) or (top, left, bottom, right)")
+        object.__setattr__(self, "padding", given[:2] if given[:2] == given[2:] else given)
+
+    @property
+    def pads(self) -> Sides:
+        """Top, left, bottom and right."""
+        return sides(self.padding)
+
+
 @dataclass(frozen=True, eq=False)
-class Conv2d(Node):
+class Conv2d(Padded):
     """Cross-correlation; weight (C_out, C_in / groups, K_h, K_w), zero padding."""
 
     weight: Array
     bias: Array | None = None
     stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
+    padding: Padding = (0, 0)
     dilation: Pair = (1, 1)
     groups: int = 1
 
@@ -72,7 +94,7 @@ class Conv2d(Node):
         if channels != group * self.groups or self.weight.shape[0] % self.groups:
             refuse(self, f"weight {self.weight.shape} in {self.groups} groups on {shape}")
         kernel = (self.weight.shape[2], self.weight.shape[3])
-        spatial = _window_shape(self, shape, kernel, self.stride, self.padding, self.dilation)
+        spatial = _window_shape(self, shape, kernel, self.stride, self.pads, self.dilation)
         return (self.weight.shape[0], *spatial)
 
 
@@ -118,16 +140,17 @@ class BatchNorm(Node):
 
 
 @dataclass(frozen=True, eq=False)
-class _Pool2d(Node):
+class _Pool2d(Padded):
     kernel: Pair
     stride: Pair
-    padding: Pair = (0, 0)
+    padding: Padding = (0, 0)
 
     def output_shape(self, inputs: list[Shape]) -> Shape:
         shape = _image(self, inputs[0])
-        if any(2 * p > k for p, k in zip(self.padding, self.kernel, strict=True)):
-            refuse(self, f"padding {self.padding} exceeds half of the kernel {self.kernel}")
-        spatial = _window_shape(self, shape, self.kernel, self.stride, self.padding, (1, 1))
+        spatial = _window_shape(self, shape, self.kernel, self.stride, self.pads, (1, 1))
+        along = zip(shape[1:], self.kernel, self.stride, self.pads, spatial, strict=False)
+        if any(p >= k or (out - 1) * s - p >= n for n, k, s, p, out in along):
+            refuse(self, f"a window {self.kernel} holds nothing but padding {self.padding}")
         return (shape[0], *spatial)
 
 
@@ -236,6 +259,11 @@ FLOAT_ONLY: tuple[type[Node], ...] = (BatchNorm, AvgPool2d, Activation, Relu, Co
 INTEGER_ONLY: tuple[type[Node], ...] = (Neuron, SumPool2d, Scale)
 
 
+def sides(padding: Padding) -> Sides:
+    """Top, left, bottom and right."""
+    return (*padding, *padding) if len(padding) == 2 else padding
+
+
 def refuse(node: Node, problem: str) -> NoReturn:
     """Raise `UnsupportedModelError` about one node."""
     raise UnsupportedModelError(problem, where=f"{type(node).__name__} '{node.name}'")
@@ -248,13 +276,14 @@ def _image(node: Node, shape: Shape) -> tuple[int, int, int]:
 
 
 def _window_shape(
-    node: Node, shape: tuple[int, int, int], kernel: Pair, stride: Pair, padding: Pair, dil: Pair
+    node: Node, shape: tuple[int, int, int], kernel: Pair, stride: Pair, pads: Sides, dil: Pair
 ) -> Pair:
-    if min(*kernel, *stride, *dil) < 1 or min(padding) < 0:
-        refuse(node, f"kernel {kernel}, stride {stride}, padding {padding}, dilation {dil}")
+    if min(*kernel, *stride, *dil) < 1 or min(pads) < 0:
+        refuse(node, f"kernel {kernel}, stride {stride}, padding {pads}, dilation {dil}")
+    added = (pads[0] + pads[2], pads[1] + pads[3])
     size = [
-        (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, k, s, p, d in zip(shape[1:], kernel, stride, padding, dil, strict=True)
+        (n + p - d * (k - 1) - 1) // s + 1
+        for n, k, s, p, d in zip(shape[1:], kernel, stride, added, dil, strict=True)
     ]
     if min(size) < 1:
         refuse(node, f"kernel {kernel} is larger than the padded input {shape[1:]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from math import prod
 
 import numpy as np
@@ -22,6 +23,7 @@ from snndeploy.nodes import (
     Output,
     Scale,
     SumPool2d,
+    sides,
 )
 
 STATE = 1 << 23
@@ -80,6 +82,11 @@ class _Graph:
         high, wide = (self.draw(st.integers(least, max(least, m))) for m in (most * 2)[:2])
         return high, wide
 
+    def padding(self, *most: int) -> tuple[int, ...]:
+        """The same on both sides, or not: top, left, bottom, right."""
+        first = self.pair(0, *most)
+        return first if self.draw(st.booleans()) else first + self.pair(0, *most)
+
     def max_pool(self, index: int) -> None:
         """A pool on counts, its windows overlapping and padded as it comes."""
         self.last = self.add(MaxPool2d(f"pool{index}", *self.windows(self.last)), self.last)
@@ -97,7 +104,7 @@ class _Graph:
         """Kernel, stride and padding, along each side as far as it goes."""
         _, height, width = self.shapes[source]
         kernel = self.pair(1, min(3, height), min(3, width))
-        return kernel, self.pair(1, *kernel), self.pair(0, kernel[0] // 2, kernel[1] // 2)
+        return kernel, self.pair(1, *kernel), self.padding(kernel[0] - 1, kernel[1] - 1)
 
     def neurons(self, name: str, branches: list[str]) -> None:
         """Neurons on the sum of some branches, a threshold for each channel."""
@@ -137,8 +144,10 @@ class _Graph:
         ways = [geometries(n, m) for n, m in zip(have, want, strict=True)]
         if not all(ways):
             return []
-        sides = [self.draw(st.sampled_from(way)) for way in ways]
-        where = zip(*sides, strict=True)
+        drawn = [self.draw(st.sampled_from(way)) for way in ways]
+        kernel, stride, padding, dilation = zip(*drawn, strict=True)
+        pads = tuple(side[at] for at in (0, 1) for side in padding)
+        where = (kernel, stride, pads, dilation)
         return [self.conv(index, source, out, self.groups(channels, out), *where)]
 
     def any_weights(self, index: int, source: str) -> str:
@@ -149,9 +158,10 @@ class _Graph:
             return self.convolution(index, source, self.shapes[source])[0]
         channels, *size = self.shapes[source]
         kernel, stride = self.pair(1, 3), self.pair(1, 2)
-        padding, dilation = self.pair(0, 2), self.pair(1, 2)
+        padding, dilation = self.padding(2, 2), self.pair(1, 2)
         reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
-        if any(r > n + 2 * p for r, n, p in zip(reach, size, padding, strict=True)):
+        added = [a + b for a, b in zip(sides(padding)[:2], sides(padding)[2:], strict=True)]
+        if any(r > n + p for r, n, p in zip(reach, size, added, strict=True)):
             kernel, padding, dilation = (1, 1), (0, 0), (1, 1)
         groups = self.groups(channels, 0)
         out = groups * self.draw(st.integers(1, max(1, MOST_CHANNELS // groups)))
@@ -186,15 +196,15 @@ class _Graph:
         return self.linear(f"dense{index}", self.flat(f"flatten{index}", source), 3)
 
 
-def geometries(have: int, want: int) -> list[tuple[int, int, int, int]]:
+def geometries(have: int, want: int) -> list[tuple[int, int, tuple[int, int], int]]:
     """Kernel, stride, padding and dilation along one side that make `want` values of `have`."""
     return [
         (kernel, stride, padding, dilation)
         for kernel in (1, 2, 3)
         for stride in (1, 2, 3)
-        for padding in (0, 1, 2)
+        for padding in product((0, 1, 2), repeat=2)
         for dilation in (1, 2)
-        if (span := have + 2 * padding - dilation * (kernel - 1) - 1) >= 0
+        if (span := have + sum(padding) - dilation * (kernel - 1) - 1) >= 0
         and span // stride + 1 == want
     ]
 
@@ -205,9 +215,9 @@ def integer_networks(
 ) -> Network:
     """Images, signals of height one and flat values; layers on the sum of one to four branches.
 
-    A branch is a convolution (non-square kernels, strides, padding, dilation, groups), a dense
-    layer or an identity, from any layer before, some behind a sum pool (overlapping, padded or
-    over everything). Max-pools on counts, also of max-pools. One or several dense layers behind
+    A branch is a convolution (non-square kernels, strides, uneven padding, dilation, groups), a
+    dense layer or an identity, from any layer before, some behind a sum pool (overlapping, padded
+    or over everything). Max-pools on counts, also of max-pools. One or several dense layers behind
     a flatten; one or two readout branches. All fits 24-bit states.
     """
     mode = mode or draw(st.sampled_from(["exact", "rate"]))

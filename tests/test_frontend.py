@@ -14,8 +14,17 @@ from torch import nn
 from snndeploy import from_torch, integer_ann, load
 from snndeploy.deploy import convert, grid_inputs
 from snndeploy.errors import FileFormatError, UnsupportedModelError
-from snndeploy.nodes import Activation, Add, AvgPool2d, BatchNorm, MaxPool2d
+from snndeploy.nodes import Activation, Add, AvgPool2d, BatchNorm, MaxPool2d, Relu
 from snndeploy.training import QCFS
+
+
+class Function(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
 
 
 def test_reads_every_layer_by_its_module_name():
@@ -49,15 +58,52 @@ def test_the_model_is_left_in_the_mode_in_which_it_came():
 
 def test_all_unsupported_operators_are_named_at_once_with_remedies():
     model = nn.Sequential(
-        nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 3), nn.Sigmoid(), nn.Flatten(),
+        nn.Conv2d(1, 2, 3), nn.Tanh(), nn.Conv2d(2, 2, 3), nn.Sigmoid(), nn.Flatten(),
         nn.Linear(8, 2), nn.Softmax(dim=1),
     )  # fmt: skip
     with pytest.raises(UnsupportedModelError) as caught:
         from_torch(model, torch.zeros(2, 1, 6, 6))
     text = str(caught.value)
     assert "3 operators" in text
-    for part in ("relu", "sigmoid", "softmax", "QCFS", "leave it out"):
+    for part in ("tanh", "sigmoid", "softmax", "QCFS", "leave it out"):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("layer", "cap"),
+    [
+        (nn.ReLU(), None),
+        (nn.ReLU(inplace=True), None),
+        (nn.ReLU6(), 6.0),
+        (nn.ReLU6(inplace=True), 6.0),
+        (nn.Hardtanh(0, 4), 4.0),
+        (nn.Hardtanh(0, 4, inplace=True), 4.0),
+        (Function(lambda x: x.clamp(min=0)), None),
+        (Function(lambda x: x.clamp(0, 3)), 3.0),
+        (Function(lambda x: x.clip(0, 3)), 3.0),
+        (Function(lambda x: x.clamp_min(0)), None),
+    ],
+)
+def test_a_real_valued_relu_is_read_with_its_cap(layer, cap):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), layer, nn.Linear(3, 2))
+    nodes = from_torch(model, torch.zeros(2, 1, 2, 2)).nodes
+    assert [node.cap for node in nodes if isinstance(node, Relu)] == [cap]
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda x: x.clamp(-1, 1), "clips at -1"),
+        (lambda x: x.clamp(max=1), "clips at None"),
+        (lambda x: x.clamp(0, -1), "clips at -1"),
+        (nn.Hardtanh(), "clips at -1"),
+        (lambda x: torch.cat([x.view(-1, 3), nn.functional.relu_(x)], 1)[:, :3], "used again"),
+    ],
+)
+def test_other_clips_are_refused(function, words):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), Function(function), nn.Linear(3, 2))
+    with pytest.raises(UnsupportedModelError, match=words):
+        from_torch(model, torch.zeros(2, 1, 2, 2))
 
 
 def test_a_model_without_quantized_activations_is_refused():

@@ -105,7 +105,7 @@ def pools(target, neuron) -> np.ndarray:
     for index in np.ndindex(*shape):
         if index[0] != neuron[0]:
             continue
-        first = [i * s - p for i, s, p in zip(index[1:], node.stride, node.padding, strict=True)]
+        first = [i * s - p for i, s, p in zip(index[1:], node.stride, node.pads[:2], strict=True)]
         inside = [f <= n < f + k for f, n, k in zip(first, neuron[1:], node.kernel, strict=True)]
         found[index] = all(inside)
     return found

@@ -30,17 +30,15 @@ from snndeploy.nodes import (
     Linear,
     MaxPool2d,
     Node,
+    Padding,
     Pair,
+    Relu,
     Shape,
 )
 
 MAX_LEVELS = 1 << 16
 
 REMEDIES = {
-    "relu": "use snndeploy.training.QCFS",
-    "relu_": "use snndeploy.training.QCFS",
-    "clamp": "use snndeploy.training.QCFS",
-    "hardtanh": "use snndeploy.training.QCFS",
     "sigmoid": "use snndeploy.training.QCFS",
     "tanh": "use snndeploy.training.QCFS",
     "gelu": "use snndeploy.training.QCFS",
@@ -143,19 +141,20 @@ def _conv(
     w = w.reshape(*w.shape[:2], *(1,) * (2 - dims), *w.shape[2:])
     strides, dilations = _pair(stride, dims, 1), _pair(dilation, dims, 1)
     if isinstance(padding, str):
-        pads = _named_padding(padding, w.shape[2:], strides, dilations)
+        pads: Padding = _named_padding(padding, w.shape[2:], strides, dilations)
     else:
         pads = _pair(padding, dims, 0)
     b.add(fx, lambda name: Conv2d(name, w, b.tensor(bias), strides, pads, dilations, groups), x)
 
 
-def _named_padding(kind: str, kernel: tuple[int, ...], stride: Pair, dilation: Pair) -> Pair:
+def _named_padding(kind: str, kernel: tuple[int, ...], stride: Pair, dilation: Pair) -> Padding:
+    """`same` puts what is odd behind the last pixel."""
     if kind == "valid":
         return 0, 0
-    total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-    if stride != (1, 1) or any(t % 2 for t in total):
-        raise Unsupported("padding 'same' is not symmetric here: state it in numbers")
-    return total[0] // 2, total[1] // 2
+    if stride != (1, 1):
+        raise Unsupported("padding 'same' goes with a stride of 1")
+    down, right = (d * (k - 1) for k, d in zip(kernel, dilation, strict=True))
+    return down // 2, right // 2, -(-down // 2), -(-right // 2)
 
 
 def _linear(b: Builder, fx: torch.fx.Node, x: Any, weight: Any, bias: Any = None) -> None:
@@ -202,10 +201,23 @@ def _max_pool(
     ceil_mode: bool = False,
 ) -> None:
     dims = b.spatial(fx, x)
-    if _pair(dilation, dims, 1) != (1, 1) or ceil_mode:
-        raise Unsupported("dilation and ceil_mode are not supported")
-    sizes = _pair(kernel, dims, 1), _pair(stride or kernel, dims, 1), _pair(padding, dims, 0)
-    b.add(fx, lambda name: MaxPool2d(name, *sizes), x)
+    if _pair(dilation, dims, 1) != (1, 1):
+        raise Unsupported("a pool with dilation is not supported")
+    sizes = _pair(kernel, dims, 1), _pair(stride or kernel, dims, 1)
+    pads = _rounded_up(b, fx, sizes[0], sizes[1], _pair(padding, dims, 0), x)
+    b.add(fx, lambda name: MaxPool2d(name, *sizes, pads), x)
+
+
+def _rounded_up(
+    b: Builder, fx: torch.fx.Node, kernel: Pair, stride: Pair, padding: Pair, x: Any
+) -> Padding:
+    """Padding with what the last windows of the result reach beyond it, as with `ceil_mode`."""
+    before, after = (network_shape(b.shape(node))[1:] for node in (x, fx))
+    over = [
+        max((out - 1) * s + k - (n + 2 * p), 0)
+        for n, out, k, s, p in zip(before, after, kernel, stride, padding, strict=True)
+    ]
+    return (*padding, padding[0] + over[0], padding[1] + over[1])
 
 
 def _avg_pool(
@@ -221,8 +233,12 @@ def _avg_pool(
 ) -> None:
     dims = b.spatial(fx, x)
     sizes = _pair(kernel, dims, 1), _pair(stride or kernel, dims, 1), _pair(padding, dims, 0)
-    if ceil_mode or divisor_override or (not count_include_pad and sizes[2] != (0, 0)):
-        raise Unsupported("ceil_mode, divisor_override and uncounted padding are not supported")
+    if ceil_mode and _rounded_up(b, fx, *sizes, x) != sizes[2] * 2:
+        raise Unsupported(
+            "with ceil_mode its last windows are cut short and their values weigh more"
+        )
+    if divisor_override or (not count_include_pad and sizes[2] != (0, 0)):
+        raise Unsupported("divisor_override and uncounted padding are not supported")
     b.add(fx, lambda name: AvgPool2d(name, *sizes), x)
 
 
@@ -266,21 +282,50 @@ def _add(b: Builder, fx: torch.fx.Node, x: Any, y: Any, alpha: float = 1) -> Non
 
 
 def _add_in_place(b: Builder, fx: torch.fx.Node, x: Any, y: Any, alpha: float = 1) -> None:
-    """`x += y`: a plain sum, unless the old value of x is seen again, under whatever name."""
+    """`x += y`: a plain sum, unless the old value of x is seen again."""
+    if _is_seen_again(fx, x):
+        raise Unsupported("its left side is used again after `+=`: write `x = x + y`")
+    _add(b, fx, x, y, alpha)
+
+
+def _is_seen_again(fx: torch.fx.Node, x: torch.fx.Node) -> bool:
+    """Whether what `fx` overwrites in place is used after it, under whatever name."""
     order = {node: index for index, node in enumerate(fx.graph.nodes)}
     base = x
     while str(base.target) in _VIEWS:
-        base = base.args[0]
+        base = base.args[0]  # type: ignore[assignment]
     seen, pending = {base}, [base]
     while pending:
         node = pending.pop()
         for user in node.users:
             if user is not fx and order[user] > order[fx]:
-                raise Unsupported("its left side is used again after `+=`: write `x = x + y`")
+                return True
             if str(user.target) in _VIEWS and user not in seen:
                 seen.add(user)
                 pending.append(user)
-    _add(b, fx, x, y, alpha)
+    return False
+
+
+def _relu(b: Builder, fx: torch.fx.Node, x: Any) -> None:
+    _clamp(b, fx, x, 0)
+
+
+def _relu6(b: Builder, fx: torch.fx.Node, x: Any) -> None:
+    _clamp(b, fx, x, 0, 6)
+
+
+def _hardtanh(b: Builder, fx: torch.fx.Node, x: Any, low: float = -1, high: float = 1) -> None:
+    _clamp(b, fx, x, low, high)
+
+
+def _clamp(b: Builder, fx: torch.fx.Node, x: Any, low: Any = None, high: Any = None) -> None:
+    if low != 0:
+        raise Unsupported(f"clips at {low}: only a ReLU, which clips at 0, can be spiking")
+    if high is not None and not 0 < high < float("inf"):
+        raise Unsupported(f"clips at {high}, expected a number above 0")
+    if fx.target.__name__.split(".")[0].endswith("_") and _is_seen_again(fx, x):  # type: ignore[union-attr]
+        raise Unsupported("its operand is used again after it was overwritten in place")
+    b.add(fx, lambda name: Relu(name, None if high is None else float(high)), x)
 
 
 def _cat(b: Builder, fx: torch.fx.Node, branches: Any, dim: int = 0) -> None:
@@ -369,6 +414,18 @@ HANDLERS: dict[str, Callable[..., None]] = {
     "aten.mean.dim": _mean,
     "aten.add.Tensor": _add,
     "aten.add_.Tensor": _add_in_place,
+    "aten.relu.default": _relu,
+    "aten.relu_.default": _relu,
+    "aten.relu6.default": _relu6,
+    "aten.relu6_.default": _relu6,
+    "aten.hardtanh.default": _hardtanh,
+    "aten.hardtanh_.default": _hardtanh,
+    "aten.clamp.default": _clamp,
+    "aten.clamp_.default": _clamp,
+    "aten.clip.default": _clamp,
+    "aten.clip_.default": _clamp,
+    "aten.clamp_min.default": _clamp,
+    "aten.clamp_min_.default": _clamp,
     "aten.cat.default": _cat,
     "aten.concat.default": _cat,
     "aten.concatenate.default": _cat,

@@ -23,10 +23,13 @@ from snndeploy.nirfile.records import (
     MaxPoolRecord,
     NetworkRecord,
     NeuronRecord,
+    PaddedRecord,
     ReadoutRecord,
     has_record,
+    kind_of,
     read_record,
 )
+from snndeploy.nirfile.uneven import WrittenOut
 from snndeploy.nirfile.writer import to_nir
 from snndeploy.nodes import (
     Add,
@@ -107,13 +110,35 @@ def _node(name: str, graph: nir.NIRGraph, record: NetworkRecord) -> Node:
 
 
 def _conv2d(name: str, plain: nir.Conv2d, where: str) -> Node:
+    if kind_of(plain).startswith("padded_"):
+        return _uneven(name, plain, where)
     weight = _integers(plain.weight, 4, where)
     stride, dilation = _pair(plain.stride, 1, where), _pair(plain.dilation, 1, where)
     padding = _pair(plain.padding, 0, where)
+    return Conv2d(name, weight, None, stride, padding, dilation, _groups(plain, where))
+
+
+def _uneven(name: str, plain: nir.Conv2d, where: str) -> Node:
+    """A convolution or a pool whose padding differs side by side."""
+    record = read_record(plain, PaddedRecord, where)
+    whole, written = _integers(plain.weight, 4, where), WrittenOut.of(record)
+    if whole.shape[2:] != written.size or min(*record.kernel, *record.dilation) < 1:
+        raise FileFormatError(
+            f"a kernel of {whole.shape[2:]}, the metadata imply {written.size}", where=where
+        )
+    stride = _pair(plain.stride, 1, where)
+    if record.kind == "padded_conv2d":
+        weight, groups = written.taps(whole), _groups(plain, where)
+        return Conv2d(name, weight, None, stride, record.padding, record.dilation, groups)
+    pool = SumPool2d if record.kind == "padded_sum_pool2d" else MaxPool2d
+    return pool(name, record.kernel, stride, record.padding)
+
+
+def _groups(plain: nir.Conv2d, where: str) -> int:
     (groups,) = _tuple(np.reshape(plain.groups, -1)[:1], where)
     if groups < 1:
         raise FileFormatError(f"{groups} groups", where=where)
-    return Conv2d(name, weight, None, stride, padding, dilation, groups)
+    return groups
 
 
 def _linear(name: str, plain: nir.Linear | nir.Affine, where: str) -> Node:
@@ -147,6 +172,8 @@ def _readout(name: str, plain: nir.I, where: str) -> Node:
 def _max_pool2d(name: str, plain: nir.NIRGraph, where: str) -> Node:
     read_record(plain, MaxPoolRecord, where)
     inner = plain.nodes.get("window_sum")
+    if isinstance(inner, nir.Conv2d) and kind_of(inner) == "padded_pool_sum":
+        return _uneven(name, inner, where)
     if not isinstance(inner, nir.SumPool2d):
         raise FileFormatError("is not a max-pool: it holds no SumPool2d 'window_sum'", where=where)
     return MaxPool2d(name, *_window(inner, where))

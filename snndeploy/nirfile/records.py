@@ -6,6 +6,7 @@ less, no other type.
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
 import nir
@@ -22,6 +23,10 @@ LARGEST: Final = 1 << 53
 
 Integer: TypeAlias = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
 Integers: TypeAlias = Annotated[tuple[Integer, ...], Field(min_length=1)]
+Size: TypeAlias = Annotated[int, Field(ge=0, le=1 << 31)]
+Sizes2: TypeAlias = tuple[Size, Size]
+Sizes4: TypeAlias = tuple[Size, Size, Size, Size]
+UnevenKind: TypeAlias = Literal["padded_conv2d", "padded_sum_pool2d", "padded_pool_sum"]
 Text: TypeAlias = Annotated[str, Field(max_length=10_000)]
 
 
@@ -50,6 +55,19 @@ class PlainRecord(Record):
         "pool_any",
         "end",
     ]
+
+
+class PaddedRecord(Record):
+    """A node whose sides are padded differently, which NIR does not know.
+
+    The plain node is a convolution with one kernel that means the same: its taps written out
+    without dilation, with zeros around them. A sum over windows has a kernel of ones a channel.
+    """
+
+    kind: UnevenKind
+    kernel: Sizes2
+    padding: Sizes4
+    dilation: Sizes2
 
 
 class NeuronRecord(Record):
@@ -118,7 +136,7 @@ class NetworkRecord(Record):
     hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-NodeRecord: TypeAlias = PlainRecord | NeuronRecord | ReadoutRecord | MaxPoolRecord
+NodeRecord: TypeAlias = PlainRecord | PaddedRecord | NeuronRecord | ReadoutRecord | MaxPoolRecord
 _R = TypeVar("_R", bound=Record)
 
 
@@ -130,6 +148,15 @@ def metadata(record: Record) -> dict[str, Any]:
 def has_record(node: nir.NIRNode) -> bool:
     """Whether the node carries metadata of ours, well-formed or not."""
     return isinstance(node.metadata, dict) and KEY in node.metadata
+
+
+def kind_of(node: nir.NIRNode) -> str:
+    """What the node's record says it is; empty if it says nothing."""
+    try:
+        kind = json.loads(node.metadata[KEY])["kind"] if has_record(node) else ""
+    except (KeyError, RecursionError, TypeError, ValueError):
+        return ""
+    return kind if isinstance(kind, str) else ""
 
 
 def read_record(node: nir.NIRNode, kind: type[_R], where: str) -> _R:

@@ -21,8 +21,10 @@ from snndeploy.nirfile.records import (
     NeuronRecord,
     PlainRecord,
     ReadoutRecord,
+    Record,
     metadata,
 )
+from snndeploy.nirfile.uneven import WrittenOut, is_uneven, padded_record
 from snndeploy.nodes import (
     Add,
     Array,
@@ -111,8 +113,7 @@ def _plain(
         weight = _spread(_exact(node.weight, node), after)
         return nir.Scale(weight, metadata=_tag("scale"))
     if isinstance(node, SumPool2d):
-        sizes = (_ints(node.kernel), _ints(node.stride), _ints(node.padding))
-        return nir.SumPool2d(*sizes, metadata=_tag("sum_pool2d"))
+        return _window_sum(node, before, "sum_pool2d")
     if isinstance(node, Flatten):
         # NIR's types leave out the batch: everything from dimension 0 on is flattened.
         return nir.Flatten({"input": _ints(before)}, 0, -1, metadata=_tag("flatten"))
@@ -127,16 +128,35 @@ def _plain(
 
 
 def _conv2d(node: Conv2d, before: Shape, bias: Array | None) -> nir.Conv2d:
+    weight, padding, dilation = _exact(node.weight, node), node.padding, node.dilation
+    record: Record = PlainRecord(kind="conv2d")
+    if is_uneven(node):
+        record = padded = padded_record(node)
+        written = WrittenOut.of(padded)
+        weight, padding, dilation = written.extended(weight), written.padding, (1, 1)
     return nir.Conv2d(
         input_shape=_ints(before[1:]),
-        weight=_exact(node.weight, node),
+        weight=weight,
         stride=node.stride,
-        padding=node.padding,
-        dilation=node.dilation,
+        padding=padding,
+        dilation=dilation,
         groups=node.groups,
         bias=np.zeros(len(node.weight)) if bias is None else bias,
-        metadata=_tag("conv2d"),
+        metadata=metadata(record),
     )
+
+
+def _window_sum(node: MaxPool2d | SumPool2d, before: Shape, kind: str) -> nir.NIRNode:
+    """A pool's sums; with uneven padding a convolution of each channel with ones."""
+    if not is_uneven(node):
+        sizes = (_ints(node.kernel), _ints(node.stride), _ints(node.padding))
+        return nir.SumPool2d(*sizes, metadata=_tag(kind))
+    channels = before[0]
+    ones = np.ones((channels, 1, *node.kernel), np.int64)
+    conv = Conv2d(node.name, ones, None, node.stride, node.padding, groups=channels)
+    plain = _conv2d(conv, before, None)
+    plain.metadata = metadata(padded_record(node))
+    return plain
 
 
 def _neuron(node: Neuron, shape: Shape, signed: bool) -> nir.IF:
@@ -156,8 +176,7 @@ def _neuron(node: Neuron, shape: Shape, signed: bool) -> nir.IF:
 
 def _count_pool(node: MaxPool2d, before: Shape, after: Shape) -> nir.NIRGraph:
     """To a plain reader: a spike wherever a window holds any, the nearest that NIR can say."""
-    sizes = (_ints(node.kernel), _ints(node.stride), _ints(node.padding))
-    window_sum = nir.SumPool2d(*sizes, metadata=_tag("pool_sum"))
+    window_sum = _window_sum(node, before, "pool_sum")
     any_spike = nir.Threshold(np.full(after, 0.5, np.float32), metadata=_tag("pool_any"))
     nodes = {
         "input": nir.Input(_ints(before), metadata=_tag("input")),

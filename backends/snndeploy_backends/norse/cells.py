@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snndeploy.nodes import Pair
+from snndeploy.nodes import Padding, Pair, Sides, sides
 from snndeploy.numerics import Int64Array, window_share
 
 with warnings.catch_warnings():
@@ -103,27 +103,28 @@ class IntegratorCell(SNNCell):  # type: ignore[misc]  # Norse is untyped
 class CountMaxPool(nn.Module):
     """Max-pool on counts: `out[t] = max(N[t]) - max(N[t-1])` over each window."""
 
-    def __init__(self, kernel: Pair, stride: Pair, padding: Pair) -> None:
+    def __init__(self, kernel: Pair, stride: Pair, padding: Padding) -> None:
         super().__init__()
-        self.kernel, self.stride, self.padding = kernel, stride, padding
+        self.kernel, self.stride, self.sides = kernel, stride, sides(padding)
 
     def forward(self, x: Tensor, state: PoolState | None = None) -> tuple[Tensor, PoolState]:
         """Spikes in, spikes out."""
         n = x if state is None else state.n + x
-        pooled = F.max_pool2d(n, self.kernel, self.stride, self.padding)
+        pooled = F.max_pool2d(_padded(n, self.sides), self.kernel, self.stride)
         return (pooled if state is None else pooled - state.pooled), PoolState(n, pooled)
 
 
 class SumPool(nn.Module):
     """Sum over windows, padded with zeros."""
 
-    def __init__(self, kernel: Pair, stride: Pair, padding: Pair) -> None:
+    def __init__(self, kernel: Pair, stride: Pair, padding: Padding) -> None:
         super().__init__()
-        self.kernel, self.stride, self.padding = kernel, stride, padding
+        self.kernel, self.stride, self.sides = kernel, stride, sides(padding)
 
     def forward(self, x: Tensor) -> Tensor:
         """Sums of (N, C, H, W)."""
-        return F.avg_pool2d(x, self.kernel, self.stride, self.padding, divisor_override=1)
+        x = _padded(x, self.sides)
+        return F.avg_pool2d(x, self.kernel, self.stride, divisor_override=1)
 
 
 class Multiply(nn.Module):
@@ -138,6 +139,12 @@ class Multiply(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Products."""
         return x * self.weight
+
+
+def _padded(x: Tensor, around: Sides) -> Tensor:
+    """Zeros around the pixels; counts are never below them."""
+    top, left, bottom, right = around
+    return F.pad(x, (left, right, top, bottom)) if any(around) else x
 
 
 def _fire(

@@ -17,7 +17,14 @@ from torch import Tensor, nn
 
 from snndeploy.network import Network
 from snndeploy.nirfile import to_nir
-from snndeploy.nirfile.records import NeuronRecord, PlainRecord, ReadoutRecord, read_record
+from snndeploy.nirfile.records import (
+    NeuronRecord,
+    PaddedRecord,
+    PlainRecord,
+    ReadoutRecord,
+    kind_of,
+    read_record,
+)
 from snndeploy.nodes import Array, Pair
 from snndeploy_backends.norse.cells import (
     Bias,
@@ -79,7 +86,13 @@ def _node_map(network: Network) -> dict[Any, Callable[[Any], nn.Module]]:
 
 
 def _conv2d(node: nir.Conv2d) -> nn.Module:
-    """Without a bias: the neuron injects the exact one."""
+    """Without a bias: the neuron injects the exact one.
+
+    The inner sum of a max-pool is a convolution where its padding differs side by side.
+    """
+    if kind_of(node) == "padded_pool_sum":
+        record = read_record(node, PaddedRecord, "Conv2d")
+        return CountMaxPool(record.kernel, _pair(node.stride), record.padding)
     out, group, height, width = node.weight.shape
     module = nn.Conv2d(
         group * node.groups,

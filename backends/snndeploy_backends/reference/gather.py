@@ -38,7 +38,7 @@ class Gather:
         out: (H_out, W_out, C_out).
         weight: int8 (blocks, 1 or 2, K_h, K_w, C_in, width), blocks of output channels; the
             second of two, in exact mode, negated.
-        where: stride and padding, each down and right.
+        where: stride, each down and right, and padding at the top and at the left.
         theta: int32 (C_out,).
         limit: how many weights always add up within int16.
     """
@@ -144,7 +144,7 @@ def gather(op: Conv2d | Linear, shape: Shape, signed: bool, theta: Int64Array) -
         weight=np.ascontiguousarray(
             np.concatenate([weight, -weight], axis=1) if signed else weight
         ),
-        where=(*conv.stride, *conv.padding),
+        where=(*conv.stride, *conv.pads[:2]),
         theta=theta.astype(np.int32),
         limit=((1 << 15) - 1) // largest,
     )

@@ -367,7 +367,7 @@ def advance(
     Args:
         signed: exact mode.
         size: H and W of the source.
-        where: stride and padding, each down and right.
+        where: stride, each down and right, and padding at the top and at the left.
         weight: int8 (blocks, 1 or 2, K_h, K_w, C_in, width), the second negated.
         silence: int8 (width,), zeros.
         base, starts, entries: as `list_spikes` left them.

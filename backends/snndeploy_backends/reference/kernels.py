@@ -17,7 +17,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snndeploy.nodes import Conv2d, Flatten, Linear, Node, Pair, Scale, Shape, SumPool2d
+from snndeploy.nodes import (
+    Conv2d,
+    Flatten,
+    Linear,
+    Node,
+    Padding,
+    Pair,
+    Scale,
+    Shape,
+    SumPool2d,
+    sides,
+)
 
 LinearKind: TypeAlias = Literal["int8", "float", "matmul"]
 Map: TypeAlias = Callable[[Tensor], Tensor]
@@ -61,18 +72,20 @@ def int8_conv(op: Conv2d, zero: int) -> Map:
     """Bytes (rows, H, W, C) to float32 sums, by oneDNN; padding holds no spikes. No dilation.
 
     oneDNN (3.12) gives wrong sums for bytes with a zero point where a place of the output sees
-    padding only, so padding as wide as the kernel is written out.
+    padding only, so padding as wide as the kernel is written out; so is one that differs side by
+    side, which it does not know.
     """
     ops, out = torch.ops.onednn, len(op.weight)
     scale, no_zeros = torch.ones(out), torch.zeros(out, dtype=torch.int32)
-    wide = zero > 0 and any(p >= k for p, k in zip(op.padding, op.weight.shape[2:], strict=True))
-    padding = [0, 0] if wide else list(op.padding)
+    wide = zero > 0 and any(p >= k for p, k in zip(op.pads, op.weight.shape[2:] * 2, strict=True))
+    written = wide or len(op.padding) == 4
+    padding = [0, 0] if written else list(op.padding)
     where = (list(op.stride), padding, list(op.dilation), op.groups)
     packed = ops.qconv_prepack(_bytes(op), scale, 1.0, zero, *where, None)
     tail: tuple[Any, ...] = (1.0, 0, torch.float32, "none", [], "")
 
     def apply(x: Tensor) -> Tensor:
-        images = channels_first(padded(x, op.padding, zero) if wide else x)
+        images = channels_first(padded(x, op.padding, zero) if written else x)
         y = ops.qconv2d_pointwise(images, 1.0, zero, packed, scale, no_zeros, None, *where, *tail)
         return channels_last(y)
 
@@ -106,7 +119,12 @@ def float_stage(op: Node, dtype: torch.dtype, device: str = "cpu") -> Map:
     if isinstance(op, Scale):
         return lambda x: x * weight
     filters = weight.contiguous(memory_format=torch.channels_last)
-    where = (op.stride, op.padding, op.dilation, op.groups)
+    rest = (op.dilation, op.groups)
+    if len(op.padding) == 4:
+        return lambda x: channels_last(
+            F.conv2d(channels_first(padded(x, op.padding, 0)), filters, None, op.stride, 0, *rest)
+        )
+    where = (op.stride, op.padding, *rest)
     return lambda x: channels_last(F.conv2d(channels_first(x), filters, None, *where))
 
 
@@ -123,7 +141,7 @@ def sum_pool(op: SumPool2d, zero: int) -> Map:
     return apply
 
 
-def windows(x: Tensor, kernel: Pair, stride: Pair, padding: Pair, fill: int) -> list[Tensor]:
+def windows(x: Tensor, kernel: Pair, stride: Pair, padding: Padding, fill: int) -> list[Tensor]:
     """For each place in the kernel the values (rows, H_out, W_out, C) that it meets, as views."""
     if padding != (0, 0):
         x = padded(x, padding, fill)
@@ -135,9 +153,10 @@ def windows(x: Tensor, kernel: Pair, stride: Pair, padding: Pair, fill: int) -> 
     ]
 
 
-def padded(x: Tensor, padding: Pair, fill: int) -> Tensor:
+def padded(x: Tensor, padding: Padding, fill: int) -> Tensor:
     """(rows, H, W, C) with `fill` around the pixels."""
-    return F.pad(x, (0, 0, padding[1], padding[1], padding[0], padding[0]), value=fill)
+    top, left, bottom, right = sides(padding)
+    return F.pad(x, (0, 0, left, right, top, bottom), value=fill)
 
 
 @cache

@@ -125,8 +125,8 @@ def _as_dense(op: Conv2d, shape: Shape) -> Linear:
     matrix = np.zeros((down, right, len(op.weight), height, width, channels), np.int64)
     for a, b in np.ndindex(down, right):
         for i, j in np.ndindex(op.weight.shape[2:]):
-            y = a * op.stride[0] + i * op.dilation[0] - op.padding[0]
-            x = b * op.stride[1] + j * op.dilation[1] - op.padding[1]
+            y = a * op.stride[0] + i * op.dilation[0] - op.pads[0]
+            x = b * op.stride[1] + j * op.dilation[1] - op.pads[1]
             if 0 <= y < height and 0 <= x < width:
                 matrix[a, b, :, y, x] = op.weight[:, :, i, j]
     return Linear(op.name, matrix.reshape(-1, prod(shape)))

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from snndeploy.nodes import MaxPool2d
 from snndeploy.numerics import Int64Array
+from snndeploy_backends.reference.kernels import padded
 
 ScanKind: TypeAlias = Literal["numba", "torch"]
 
@@ -173,7 +174,7 @@ def scan_pool(
     if kind == "torch":
         return _pool_torch(node, state, spikes, zero, out)
     steps, rows = spikes.shape[:2]
-    window = (*node.kernel, *node.stride, *node.padding)
+    window = (*node.kernel, *node.stride, *node.pads[:2])
     events = np.zeros((rows, steps), np.int64)
     arrays = (spikes.numpy(), zero, window, state.count.numpy(), state.pooled.numpy(), out.numpy())
     share(compiled().pool_counts, (*arrays, events), range(rows), pool, 0.3 * spikes.numel())
@@ -183,10 +184,13 @@ def scan_pool(
 def _pool_torch(
     node: MaxPool2d, state: PoolState, spikes: Tensor, zero: int, out: Tensor
 ) -> Int64Array:
+    most = (node.kernel[0] // 2, node.kernel[1] // 2) * 2
+    written = len(node.padding) == 4 or any(p > m for p, m in zip(node.pads, most, strict=True))
     for t in range(len(spikes)):
         state.count.add_(spikes[t]).sub_(zero)
-        counts = state.count.permute(0, 3, 1, 2).float()
-        pooled = F.max_pool2d(counts, node.kernel, node.stride, node.padding)
+        counts = padded(state.count, node.padding, 0) if written else state.count
+        counts = counts.permute(0, 3, 1, 2).float()
+        pooled = F.max_pool2d(counts, node.kernel, node.stride, 0 if written else node.padding)
         change = pooled.permute(0, 2, 3, 1) - state.pooled
         out[t] = change + zero
         state.pooled.add_(change.to(state.pooled.dtype))

@@ -139,7 +139,7 @@ def pool_counts(
 
     Args:
         spikes: uint8 (T, n, H, W, C).
-        window: kernel, stride and padding, each down and right.
+        window: kernel and stride, each down and right, and padding at the top and at the left.
         count: (n, H, W, C), the running counts; updated, like their maxima `pooled`.
         pooled: (n, H_out, W_out, C).
         out: uint8 (T, n, H_out, W_out, C), receives change + zero.
