@@ -437,8 +437,8 @@ def _half(unit: float | None, scale: float) -> float:
     most are at one half, between 0 and 1, and even is down.
     """
     parts = 1 if unit is None else round(scale / unit)
-    exact = unit is not None and parts > 1 and abs(scale - parts * unit) < _SLACK * scale
-    return 0.5 - 0.5 / parts if exact else 0.5
+    tied = unit is not None and parts % 2 == 0 and abs(scale - parts * unit) < _SLACK * scale
+    return 0.5 - 0.5 / parts if tied else 0.5
 
 
 def _rounded(x: float) -> int:
