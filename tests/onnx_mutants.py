@@ -18,7 +18,7 @@ from snndeploy.frontends.onnx.handlers import MICROSOFT, STANDARD
 
 def seeds() -> list[onnx.ModelProto]:
     """One model of each kind that is read."""
-    return [_float(), _qdq(), _qonnx(), _channels_last(), _qoperator()]
+    return [_float(), _qdq(), _qonnx(), _channels_last(), _qoperator(), _parts()]
 
 
 def _float() -> onnx.ModelProto:
@@ -81,6 +81,20 @@ def _qoperator() -> onnx.ModelProto:
     return g.model(y)
 
 
+def _parts() -> onnx.ModelProto:
+    g = Graph(("N", 4, 6, 6))
+    y = g.node("Relu", g.node("Conv", "x", g.random(6, 4, 3, 3)))
+    g.node("Split", y, g.store([2, 4], np.int64), axis=1)
+    g.nodes[-1].output.append("rest")
+    a, rest = g.nodes[-1].output
+    a = g.node("Conv", g.node("Mul", a, g.random(2, 1, 1)), g.random(5, 2, 1, 1))
+    rest = g.node("Gather", rest, g.store([3, 0, -2], np.int64), axis=1)
+    y = g.node("Add", a, g.node("Conv", rest, g.random(5, 3, 1, 1)))
+    bounds = [g.store(n, np.int64) for n in ([0, 0], [9, 9], [2, 3], [2, 2])]
+    y = g.node("Pad", g.node("Slice", y, *bounds), g.store([0, 1, 0, 0, 0, 0, 0, 0], np.int64))
+    return g.model(g.node("MatMul", g.node("Flatten", y), g.random(24, 3)))
+
+
 # -- damage ----------------------------------------------------------------------------------------
 
 NUMBERS = (0, 1, -1, 2, 7, -8, 255, 1 << 20, 1 << 31, -(1 << 31), (1 << 63) - 1, -(1 << 63))
@@ -130,7 +144,8 @@ def other_values(rng: random.Random, proto: onnx.ModelProto) -> None:
     if array.size:
         at = rng.randrange(array.size)
         if array.dtype.kind == "f":
-            array[at] = rng.choice(REALS)
+            with np.errstate(all="ignore"):
+                array[at] = rng.choice(REALS)
         else:
             info = np.iinfo(array.dtype)
             array[at] = min(max(rng.choice(NUMBERS), info.min), info.max)

@@ -9,6 +9,7 @@ import numpy as np
 
 from snndeploy.frontends.onnx.builder import Builder, Result, real
 from snndeploy.frontends.onnx.op import Op
+from snndeploy.frontends.onnx.parts import whole
 from snndeploy.frontends.onnx.signal import Signal
 from snndeploy.frontends.reading import Unsupported
 from snndeploy.nodes import Add, Concat
@@ -34,7 +35,7 @@ def total(b: Builder, op: Op, terms: list[Result | None]) -> Signal:
 
 
 def _sum(b: Builder, op: Op, branches: list[Signal]) -> Signal:
-    ready = [b.unpadded(b.settled(op, branch)) for branch in branches]
+    ready = [whole(b, op, b.unpadded(b.settled(op, branch))) for branch in branches]
     if len({branch.shape for branch in ready}) != 1:
         raise Unsupported(f"adds values of unlike shapes {[x.shape for x in ready]}")
     where = [b.places(branch) for branch in ready]
@@ -109,7 +110,7 @@ def concat(b: Builder, op: Op) -> Signal:
 
 def joined(b: Builder, op: Op, branches: list[Signal], axis: int) -> Signal:
     """Real signals, one behind the other along an axis of the tensor (the batch is 0)."""
-    ready = [b.unpadded(b.settled(op, branch)) for branch in branches]
+    ready = [whole(b, op, b.unpadded(b.settled(op, branch))) for branch in branches]
     rank = ready[0].index.ndim + 1
     axis = axis + rank if axis < 0 else axis
     shapes = {(*x.shape[: axis - 1], *x.shape[axis:]) for x in ready}

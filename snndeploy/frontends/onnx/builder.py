@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from math import inf
+from math import inf, prod
 from typing import TypeAlias
 
 import numpy as np
@@ -31,6 +31,8 @@ from snndeploy.numerics import FloatArray, Int64Array
 
 MAX_VALUE_ELEMENTS = 1 << 24
 MAX_NODES = 4_000
+MAX_MADE_ELEMENTS = 1 << 27
+"""Of a weight that the file does not store, but asks for."""
 MAX_INTEGERS = 64
 """In a list of axes, sizes or pads."""
 
@@ -176,6 +178,13 @@ class Builder:
             raise Unsupported("reads an image whose axes or pixels are in another order")
         return signal.node
 
+    def all_of(self, signal: Signal) -> Signal:
+        """All of the value of a signal's node, in its own order."""
+        shape = self.shapes[signal.node]
+        order = places(shape) if signal.node != self.input else self.order
+        assert order is not None
+        return replace(signal, index=order.reshape(shape), pads=())
+
     def flat(self, signal: Signal) -> str:
         """The node whose value is that of the signal's node, flat."""
         self.places(signal)
@@ -203,19 +212,25 @@ class Builder:
 
     # -- values a channel ----------------------------------------------------------------------
 
-    def per_channel(self, signal: Signal, values: FloatArray) -> FloatArray:
+    def per_channel(self, signal: Signal, values: FloatArray, rest: float) -> FloatArray:
         """Values of single elements (*index.shape) as one a channel of the node, (C,).
+
+        Args:
+            signal: all of a node's value, or a part of it.
+            values: one for each of its elements.
+            rest: for channels of which it holds nothing.
 
         Raises:
             Unsupported: they differ inside a channel.
         """
         where = self.places(signal)
-        found = np.empty(int(np.prod(self.shapes[signal.node])))
+        found = np.full(int(np.prod(self.shapes[signal.node])), np.nan)
         found[where.ravel()] = values.ravel()
         rows = found.reshape(self.shapes[signal.node][0], -1)
-        if (rows != rows[:, :1]).any():
+        least, most = np.fmin.reduce(rows, axis=1), np.fmax.reduce(rows, axis=1)
+        if (least < most).any():
             raise Unsupported("its constant differs from pixel to pixel: use one a channel")
-        return rows[:, 0].copy()
+        return np.where(np.isnan(least), rest, least)
 
     # -- what waits to be built ----------------------------------------------------------------
 
@@ -235,10 +250,12 @@ class Builder:
         if signal.node == self.input and not signal.is_clipped:
             return self._input_affine(signal, g, h)
         signal = self.settled(op, signal)
-        gains, shifts = self.per_channel(signal, g), self.per_channel(signal, h)
+        gains, shifts = self.per_channel(signal, g, 1), self.per_channel(signal, h, 0)
         node = self.nodes[signal.node]
         if signal.alone and isinstance(node, Conv2d | Linear):
-            weight = node.weight * gains.reshape(-1, *(1,) * (node.weight.ndim - 1))
+            weight = node.weight
+            if (gains != 1).any():
+                weight = weight * gains.reshape(-1, *(1,) * (weight.ndim - 1))
             bias = shifts if node.bias is None else node.bias * gains + shifts
             self.put(replace(node, weight=weight, bias=bias), *self.sources[node.name])
             return replace(signal, grid=None)
@@ -265,8 +282,8 @@ class Builder:
     def settled(self, op: Op, signal: Signal) -> Signal:
         """The signal with its affine map and its bounds built; its pads stay."""
         if signal.affine is not None:
-            gains = self.per_channel(signal, signal.affine.gain[signal.index])
-            shifts = self.per_channel(signal, signal.affine.shift[signal.index])
+            gains = self.per_channel(signal, signal.affine.gain[signal.index], 1)
+            shifts = self.per_channel(signal, signal.affine.shift[signal.index], 0)
             made = self.same_place(signal, self.norm(op, signal, gains, shifts))
             signal = replace(made, clip=signal.clip, grid=None)
         if not signal.is_clipped:
@@ -419,6 +436,13 @@ def real(array: Array) -> FloatArray:
     if not np.isfinite(found).all():
         raise Unsupported("a constant holds NaN or infinity")
     return found
+
+
+def zeros(*shape: int) -> FloatArray:
+    """A weight to be filled; raises `Unsupported` where it would be huge."""
+    if prod(shape) > MAX_MADE_ELEMENTS:
+        raise Unsupported(f"needs a weight {shape}, the limit is {MAX_MADE_ELEMENTS} elements")
+    return np.zeros(shape)
 
 
 def _array(value: ir.Value) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 
 from snndeploy.frontends.onnx.builder import Builder
 from snndeploy.frontends.onnx.op import Op
+from snndeploy.frontends.onnx.parts import whole
 from snndeploy.frontends.onnx.signal import Signal, along, places
 from snndeploy.frontends.onnx.windows import Window
 from snndeploy.frontends.reading import Unsupported
@@ -43,7 +44,7 @@ def _pooled(b: Builder, op: Op, x: Signal, window: Window) -> Signal:
     bounds = x.clip if x.alone and x.grid is None and x.affine is None else (-inf, inf)
     x = replace(x, pads=())
     x = replace(x, clip=(-inf, inf)) if bounds != (-inf, inf) else b.settled(op, x)
-    dims = x.index.ndim - 1
+    x, dims = whole(b, op, x), x.index.ndim - 1
     made = b.add(
         op,
         lambda n: MaxPool2d(n, window.kernel, window.stride, window.sides),
@@ -76,7 +77,7 @@ def average(b: Builder, op: Op, x: Signal) -> Signal:
             "its windows at the border divide by less: set count_include_pad, or pool unpadded"
         )
     dims = x.index.ndim - 1
-    x = b.settled(op, replace(x, pads=()))
+    x = whole(b, op, b.settled(op, replace(x, pads=())))
     made = b.add(
         op,
         lambda n: AvgPool2d(n, window.kernel, window.stride, window.sides),
@@ -118,7 +119,7 @@ def reduce_max(b: Builder, op: Op) -> Signal:
 
 def mean(b: Builder, op: Op, x: Signal, axes: tuple[int, ...], keep: bool) -> Signal:
     """The mean over axes of the tensor (its first is 0, the batch left out)."""
-    x = b.unpadded(b.settled(op, x))
+    x = whole(b, op, b.unpadded(b.settled(op, x)))
     if all(x.shape[axis] == 1 for axis in axes):
         return x if keep else replace(x, index=x.index.squeeze(axes))
     if x.node == b.input and b.order is None:

@@ -7,7 +7,7 @@ import numpy as np
 from snndeploy.frontends.onnx import arithmetic, pools, weights
 from snndeploy.frontends.onnx.builder import Builder, Result, real
 from snndeploy.frontends.onnx.op import Op
-from snndeploy.frontends.onnx.quantizers import dequantize, quantize, quantizer
+from snndeploy.frontends.onnx.quantizers import dequantize, quantize, quantizer, worth
 from snndeploy.frontends.onnx.signal import Signal
 from snndeploy.frontends.reading import Unsupported
 from snndeploy.numerics import FloatArray
@@ -96,17 +96,17 @@ def _real(b: Builder, op: Op, first: int) -> Result:
         return dequantize(b, op, x, scale, zero)
     if x is None:
         raise Unsupported(f"its operand {first} is missing")
-    s, z = real(scale), 0.0 if zero is None else real(zero)
-    if s.size != 1:
-        raise Unsupported(f"{s.size} scales for operand {first}")
-    return (real(x) - z) * s.reshape(())
+    s, z = real(scale), np.zeros(()) if zero is None else real(zero)
+    if not s.size == z.size == 1:
+        raise Unsupported(f"{s.size} scales and {z.size} zero points for operand {first}")
+    return worth(x, s.reshape(()), z.reshape(()))
 
 
 def _weight(b: Builder, op: Op, first: int, axis: int) -> FloatArray:
     """A stored weight with one scale, or one a channel along `axis`."""
     q, s, zero = (b.constant(op, first + i) for i in range(3))
     scales, zeros = real(s), real(zero)
-    if scales.size > 1 or zeros.size > 1:
+    if not scales.size == zeros.size == 1:
         shape = [1] * q.ndim
         shape[axis] = -1
         if any(v.size not in (1, q.shape[axis]) for v in (scales, zeros)):
@@ -116,7 +116,7 @@ def _weight(b: Builder, op: Op, first: int, axis: int) -> FloatArray:
         scales, zeros = scales.reshape(()), zeros.reshape(())
     if (scales <= 0).any():
         raise Unsupported("a scale is not above 0")
-    return (real(q) - zeros) * scales
+    return worth(q, scales, zeros)
 
 
 def _bias(b: Builder, op: Op, at: int, x_scale: int, w_scale: int) -> FloatArray | None:

@@ -55,8 +55,14 @@ def dequantize_linear(b: Builder, op: Op) -> Result:
         raise Unsupported("its operand 0 is missing")
     if isinstance(x, Signal):
         return dequantize(b, op, x, scale, zero)
-    spread, zeros = _blocks(op, x, scale, zero)
-    return (real(x) - zeros) * spread
+    return worth(x, *_blocks(op, x, scale, zero))
+
+
+def worth(q: Array, scale: FloatArray, zero: FloatArray) -> FloatArray:
+    """`(q - zero) * scale` in float64, with one array of that size: weights are large."""
+    found: FloatArray = np.subtract(q, zero, dtype=np.float64)
+    found *= scale
+    return found
 
 
 def quantize(b: Builder, op: Op, x: Signal, by: Quantizer) -> Signal:

@@ -9,6 +9,7 @@ import numpy as np
 
 from snndeploy.frontends.onnx.builder import Builder, Result
 from snndeploy.frontends.onnx.op import Op
+from snndeploy.frontends.onnx.parts import padded_channels
 from snndeploy.frontends.onnx.quantizers import as_numbers, uniform
 from snndeploy.frontends.onnx.signal import Signal
 from snndeploy.frontends.reading import Unsupported
@@ -125,6 +126,8 @@ def pad(b: Builder, op: Op) -> Result:
         raise Unsupported(f"pads with {value:g}: pad with zeros")
     if pads[0] != (0, 0) or min(min(p) for p in pads) < 0 or max(max(p) for p in pads) > 1 << 20:
         raise Unsupported(f"pads {pads}: only zeros around height and width are supported")
+    if pads[1] != (0, 0) and not any(a or c for a, c in pads[2:]) and x.stored is None:
+        return padded_channels(b, op, b.unpadded(x), pads[1])
     if not x.clip[0] <= 0 <= x.clip[1] or (x.affine is not None and x.affine.shift.any()):
         x = b.settled(op, x)
     before = x.pads or ((0, 0),) * len(x.shape)

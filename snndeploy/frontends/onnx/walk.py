@@ -14,6 +14,7 @@ from snndeploy.frontends.onnx.constants import folded
 from snndeploy.frontends.onnx.graph import DROPPED, Model
 from snndeploy.frontends.onnx.handlers import DOMAINS, KEEPS_SHAPE, QUANTIZERS, REMEDIES
 from snndeploy.frontends.onnx.op import Op, operands
+from snndeploy.frontends.onnx.parts import whole
 from snndeploy.frontends.onnx.quantizers import RANGES
 from snndeploy.frontends.onnx.signal import Signal, places
 from snndeploy.frontends.reading import Unsupported, identifier, network_shape, refuse_all
@@ -85,27 +86,28 @@ def _start(model: Model) -> Builder:
 def _try_read(b: Builder, op: Op) -> str:
     """Read one operator; what is wrong with it, or nothing."""
     problem = ""
-    result: Result | None
+    result: Result | list[Signal] | None
     try:
         result = _result(b, op)
     except Unread:
         result, problem = _stand_in(b, op), _unknown(op)
     except Unsupported as error:
         result, problem = _stand_in(b, op), str(error)
-    if result is not None and op.node.outputs:
-        b.values[op.node.outputs[0]] = result
+    if result is not None:
+        found = result if isinstance(result, list) else [result]
+        b.values.update(zip(op.node.outputs, found, strict=False))
     b.release(op)
     return f"{op.label} ({op.kind}): {problem}" if problem else ""
 
 
-def _result(b: Builder, op: Op) -> Result:
+def _result(b: Builder, op: Op) -> Result | list[Signal]:
     operands = [b.operand(op, i) for i in range(len(op.node.inputs))]
     quantizer = op.kind in QUANTIZERS or op.kind in ("Quant", "IntQuant", "BipolarQuant")
     if not any(isinstance(x, Signal) for x in operands) and not quantizer:
         if op.node.domain not in ("", "ai.onnx"):
             raise Unsupported(_unknown(op) or "its operands are all stored")
         return folded(op, [x for x in operands if not isinstance(x, Signal)])
-    if any(value.uses() for value in op.node.outputs[1:]):
+    if op.kind != "Split" and any(value.uses() for value in op.node.outputs[1:]):
         raise Unsupported("more than its first result is read")
     first = operands[0] if operands else None
     if isinstance(first, Signal) and first.answered:
@@ -162,7 +164,7 @@ def _finish(b: Builder, model: Model) -> list[str]:
     if node.grid is not None and b.read_raw:
         return [f"{b.input} (input): every use of it must pass through one and the same grid"]
     try:
-        result = b.unpadded(b.settled(last, result))
+        result = whole(b, last, b.unpadded(b.settled(last, result)))
         if prod(result.shape) != max(result.shape, default=1):
             raise Unsupported(f"gives {('N', *result.shape)}, expected logits (N, classes)")
         source, order = b.flat(result), b.places(result).ravel()
