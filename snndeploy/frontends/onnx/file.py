@@ -91,7 +91,7 @@ def _fetch_external(proto: onnx.ModelProto, folder: Path | None) -> None:
     for tensor in tensors(proto):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             if folder is None:
-                raise FileFormatError(f"tensor '{tensor.name[:80]}' lies outside the message")
+                raise FileFormatError(f"tensor {tensor.name[:80]!r} lies outside the message")
             tensor.raw_data = _external(tensor, folder, budget)
             budget -= len(tensor.raw_data)
             tensor.data_location = onnx.TensorProto.DEFAULT
@@ -101,7 +101,7 @@ def _fetch_external(proto: onnx.ModelProto, folder: Path | None) -> None:
 def _external(tensor: onnx.TensorProto, folder: Path, budget: int) -> bytes:
     """The bytes of a tensor in a file that lies in the model's own folder, or below it."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    location, label = entries.get("location", ""), f"tensor '{tensor.name[:80]}'"
+    location, label = entries.get("location", ""), f"tensor {tensor.name[:80]!r}"
     parts = {*PurePosixPath(location).parts, *PureWindowsPath(location).parts}
     outside = PurePosixPath(location).is_absolute() or PureWindowsPath(location).anchor
     path = folder / location

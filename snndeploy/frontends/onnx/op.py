@@ -65,7 +65,10 @@ class Op:
 
     def text(self, name: str, default: str = "") -> str:
         """A text attribute."""
-        return str(self._value(name, ir.AttributeType.STRING, default))
+        value = str(self._value(name, ir.AttributeType.STRING, default))
+        if len(value) > _SHOWN or not value.isprintable():
+            raise Unsupported(f"its attribute '{name}' is {value[:_SHOWN]!r}")
+        return value
 
     def integers(self, name: str, default: tuple[int, ...] | None = None) -> tuple[int, ...]:
         """An attribute of several integers."""

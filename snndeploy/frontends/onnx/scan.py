@@ -59,6 +59,7 @@ def scan(proto: onnx.ModelProto) -> None:
         FileFormatError: the first thing that is wrong.
     """
     graph = proto.graph
+    _check_text(_names(proto))
     _check_opset(proto)
     count = _expanded(proto)
     if not 0 < count <= MAX_OPERATORS:
@@ -67,7 +68,6 @@ def scan(proto: onnx.ModelProto) -> None:
         raise FileFormatError("stores sparse tensors", remedy="store them densely")
     for tensor in tensors(proto):
         _check_tensor(tensor)
-    _check_text(_names(proto))
     for node in _nodes(proto):
         _check_attributes(node)
     given = [value.name for value in graph.input]
@@ -151,15 +151,19 @@ def _check_tensor(tensor: TensorProto) -> None:
 def _names(proto: onnx.ModelProto) -> Iterator[str]:
     for node in _nodes(proto):
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
     for value in (*proto.graph.input, *proto.graph.output):
         yield value.name
-    for tensor in proto.graph.initializer:
+    for tensor in tensors(proto):
         yield tensor.name
+    for function in proto.functions:
+        yield from (function.name, function.domain, *function.input, *function.output)
 
 
 def _check_text(names: Iterable[object]) -> None:
     for name in names:
-        if not isinstance(name, str):  # protobuf gives bytes that are not UTF-8 as they are
+        # Protobuf gives what is not UTF-8 as bytes. A line break would break an error's line.
+        if not isinstance(name, str) or not name.isprintable():
             raise FileFormatError(f"the name {name!r:.80} is no text")
 
 
