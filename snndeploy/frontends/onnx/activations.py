@@ -17,7 +17,7 @@ from snndeploy.nodes import Array
 
 def relu(b: Builder, op: Op) -> Signal:
     """Relu."""
-    return bounded(b.signal(op, stored=True), 0.0, inf)
+    return bounded(op, b.signal(op, stored=True), 0.0, inf)
 
 
 def leaky_relu(b: Builder, op: Op) -> Signal:
@@ -34,22 +34,22 @@ def clip(b: Builder, op: Op) -> Signal:
         low, high = _bound(b.optional(op, 1), -inf), _bound(b.optional(op, 2), inf)
     if not low < high:
         raise Unsupported(f"clips to {low:g} .. {high:g}")
-    return bounded(b.signal(op, stored=True), low, high)
+    return bounded(op, b.signal(op, stored=True), low, high)
 
 
 def maximum(b: Builder, op: Op) -> Signal:
     """Max of a signal and one stored number."""
     x, bound = _with_number(b, op)
-    return bounded(x, bound, inf)
+    return bounded(op, x, bound, inf)
 
 
 def minimum(b: Builder, op: Op) -> Signal:
     """Min of a signal and one stored number."""
     x, bound = _with_number(b, op)
-    return bounded(x, -inf, bound)
+    return bounded(op, x, -inf, bound)
 
 
-def bounded(x: Signal, low: float, high: float) -> Signal:
+def bounded(op: Op, x: Signal, low: float, high: float) -> Signal:
     """A signal with bounds; those of stored integers are in their units."""
     if x.raw is not None:
         raise Unsupported("computes with integers: put a DequantizeLinear before it")
@@ -60,7 +60,7 @@ def bounded(x: Signal, low: float, high: float) -> Signal:
         raise Unsupported("moves the zeros that a Pad put around its operand")
     before = x.clip
     clipped = min(max(before[0], low), high), max(min(before[1], high), low)
-    return replace(x, clip=clipped)
+    return replace(x, clip=clipped, clip_names=op.names)
 
 
 def _with_number(b: Builder, op: Op) -> tuple[Signal, float]:

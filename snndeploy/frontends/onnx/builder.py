@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from math import inf, prod
+from math import prod
 from typing import TypeAlias
 
 import numpy as np
@@ -12,19 +12,14 @@ import onnx_ir as ir
 
 from snndeploy.errors import UnsupportedModelError
 from snndeploy.frontends.onnx.op import Op, operands
-from snndeploy.frontends.onnx.signal import Affine, Signal, places
-from snndeploy.frontends.reading import MAX_LEVELS, Unsupported, identifier, network_shape
+from snndeploy.frontends.onnx.signal import Signal, places
+from snndeploy.frontends.reading import Unsupported, identifier, network_shape
 from snndeploy.nodes import (
-    Activation,
     Array,
     BatchNorm,
-    Conv2d,
     Flatten,
-    Grid,
     Input,
-    Linear,
     Node,
-    Relu,
     Shape,
 )
 from snndeploy.numerics import FloatArray, Int64Array
@@ -39,9 +34,6 @@ MAX_INTEGERS = 64
 Result: TypeAlias = Signal | Array
 """A tensor: computed from the model's input, or constant."""
 
-_SLACK = 1e-6
-"""How far from an integer a shift in units of a grid may lie: what float32 is off."""
-
 
 @dataclass
 class Builder:
@@ -54,6 +46,9 @@ class Builder:
         values: of the tensors read so far that someone still reads.
         readers: how many operators still read a tensor.
         dropped: what was left out at the model's end.
+        order: the network's input as flat places in the model's; None until someone reads it.
+        read_raw: someone reads the input without a quantizer.
+        relus: the real-valued ReLUs, by what they read and their cap.
     """
 
     batch: int
@@ -67,7 +62,7 @@ class Builder:
     readers: dict[ir.Value, int] = field(default_factory=dict)
     order: Int64Array | None = None
     read_raw: bool = False
-    _caps: dict[tuple[str, float], str] = field(default_factory=dict)
+    relus: dict[tuple[str, float], str] = field(default_factory=dict)
     _flat: dict[str, str] = field(default_factory=dict)
     _work: int = 0
 
@@ -232,183 +227,21 @@ class Builder:
             raise Unsupported("its constant differs from pixel to pixel: use one a channel")
         return np.where(np.isnan(least), rest, least)
 
-    # -- what waits to be built ----------------------------------------------------------------
-
-    def affine(self, op: Op, signal: Signal, gain: FloatArray, shift: FloatArray) -> Signal:
-        """`gain * x + shift`: into the weights that compute x, else a norm of its own.
-
-        Args:
-            op: that asks for it.
-            signal: x.
-            gain, shift: broadcast to the tensor as ONNX does.
-        """
-        g, h = signal.spread(gain, self.batch), signal.spread(shift, self.batch)
-        if (g == 1).all() and (h == 0).all():
+    def normed(self, op: Op, signal: Signal) -> Signal:
+        """The signal with its affine map built, as a batch-norm on the model's input."""
+        if signal.affine is None:
             return signal
-        if signal.pads and h.any():
-            raise Unsupported("adds to a value that is padded with zeros: pad behind it")
-        if signal.node == self.input and not signal.is_clipped:
-            return self._input_affine(signal, g, h)
-        signal = self.settled(op, signal)
-        gains, shifts = self.per_channel(signal, g, 1), self.per_channel(signal, h, 0)
-        node = self.nodes[signal.node]
-        if signal.alone and isinstance(node, Conv2d | Linear):
-            weight = node.weight
-            if (gains != 1).any():
-                weight = weight * gains.reshape(-1, *(1,) * (weight.ndim - 1))
-            bias = shifts if node.bias is None else node.bias * gains + shifts
-            self.put(replace(node, weight=weight, bias=bias), *self.sources[node.name])
-            return replace(signal, grid=None)
-        if signal.alone and isinstance(node, BatchNorm):
-            norm = replace(node, gamma=node.gamma * gains, beta=node.beta * gains + shifts)
-            self.put(norm, *self.sources[node.name])
-            return replace(signal, grid=None)
-        return self.same_place(signal, self.norm(op, signal, gains, shifts))
+        gains = self.per_channel(signal, signal.affine.gain[signal.index], 1)
+        shifts = self.per_channel(signal, signal.affine.shift[signal.index], 0)
+        made = self.same_place(signal, self.norm(op, signal, gains, shifts))
+        return replace(made, clip=signal.clip, clip_names=signal.clip_names)
 
     def norm(self, op: Op, signal: Signal, gains: FloatArray, shifts: FloatArray) -> Signal:
         """A batch-norm node that computes `gain * x + shift` a channel."""
         zeros, ones = np.zeros(len(gains)), np.ones(len(gains))
         return self.add(op, lambda n: BatchNorm(n, zeros, ones, gains, shifts, 0.0), signal.node)
 
-    def _input_affine(self, signal: Signal, g: FloatArray, h: FloatArray) -> Signal:
-        size = int(np.prod(self.inside))
-        before = signal.affine or Affine(np.ones(size), np.zeros(size))
-        gain, shift = before.gain.copy(), before.shift.copy()
-        where = signal.index.ravel()
-        gain[where] *= g.ravel()
-        shift[where] = shift[where] * g.ravel() + h.ravel()
-        return replace(signal, affine=Affine(gain, shift), grid=None)
-
-    def settled(self, op: Op, signal: Signal) -> Signal:
-        """The signal with its affine map and its bounds built; its pads stay."""
-        if signal.affine is not None:
-            gains = self.per_channel(signal, signal.affine.gain[signal.index], 1)
-            shifts = self.per_channel(signal, signal.affine.shift[signal.index], 0)
-            made = self.same_place(signal, self.norm(op, signal, gains, shifts))
-            signal = replace(made, clip=signal.clip, grid=None)
-        if not signal.is_clipped:
-            return signal
-        low, high = signal.clip
-        if signal.grid is not None:
-            return self.narrowed(op, replace(signal, clip=(-inf, inf)), low, high)
-        if low != 0:
-            raise Unsupported(
-                f"its operand is clipped to {low:g} .. {high:g}: only Relu, Clip from 0, or a "
-                "quantizer right behind the Clip has a spiking form"
-            )
-        if (signal.node, high) not in self._caps:
-            self.places(signal)
-            cap = None if high == inf else high
-            names = (f"{signal.node}_relu", f"{signal.node}_relu_{len(self.nodes)}")
-            name = identifier(names, self.nodes)
-            self._caps[signal.node, high] = self.put(Relu(name, cap), signal.node).node
-        return Signal(self._caps[signal.node, high], self.places(signal), pads=signal.pads)
-
-    def unpadded(self, signal: Signal) -> Signal:
-        """The signal; raises if zeros around it wait to be built."""
-        if signal.pads:
-            raise Unsupported("reads a padded value: only a Conv or a pool merges a Pad into it")
-        return signal
-
-    # -- grids ---------------------------------------------------------------------------------
-
-    def on_grid(self, op: Op, signal: Signal, grid: Grid, floor: bool = False) -> Signal:
-        """What a quantizer gives: nothing new, the grid of the input, or an activation.
-
-        Args:
-            op: the quantizer.
-            signal: what it reads, real.
-            grid: the multiples of its scale that it gives.
-            floor: rounds down rather than to the nearest.
-        """
-        (least, most), s = signal.clip, grid.scale
-        low = max(grid.low, _rounded(least / s)) if least > -inf else grid.low
-        high = min(grid.high, _rounded(most / s)) if most < inf else grid.high
-        if signal.pads and not low <= 0 <= high:
-            raise Unsupported("its grid does not hold the zeros of the padding before it")
-        before, narrower = signal.grid, Grid(s, low, high)
-        if op.ends and not signal.is_clipped:
-            self.drop(op)
-            return replace(signal, grid=before)
-        if before is not None and before.scale == s:
-            if low <= before.low and before.high <= high:
-                return replace(signal, clip=(-inf, inf))
-            if isinstance(self.nodes[signal.node], Activation):
-                return self.narrowed(op, replace(signal, clip=(-inf, inf)), low * s, high * s)
-        if signal.node == self.input and not signal.is_clipped:
-            found = self._input_grid(signal, narrower)
-            if found is not None:
-                return found
-        if low >= high:
-            raise Unsupported(f"leaves only {low} to {high} of its grid")
-        if signal.affine is not None:
-            signal = self.settled(op, replace(signal, clip=(-inf, inf)))
-        return self._staircase(op, signal, narrower, floor)
-
-    def _staircase(self, op: Op, signal: Signal, grid: Grid, floor: bool) -> Signal:
-        levels, s = grid.high - grid.low, grid.scale
-        if levels > MAX_LEVELS:
-            raise Unsupported(f"it has {levels} levels, expected 1 to {MAX_LEVELS}")
-        shift = (0.0 if floor else _half(signal.unit, s)) - grid.low
-        where = self.places(signal)
-        made = self.add(
-            op, lambda n: Activation(n, s * levels, levels, shift, s * grid.low), signal.node
-        )
-        return Signal(made.node, where, grid, pads=signal.pads)
-
-    def narrowed(self, op: Op, signal: Signal, low: float, high: float) -> Signal:
-        """A signal on a grid, clipped to multiples of its scale."""
-        before, node = signal.grid, self.nodes[signal.node]
-        assert before is not None
-        s = before.scale
-        grid = Grid(
-            s,
-            before.low if low == -inf else max(before.low, _rounded(low / s)),
-            before.high if high == inf else min(before.high, _rounded(high / s)),
-        )
-        if grid == before:
-            return signal
-        if grid.low >= grid.high:
-            raise Unsupported(f"leaves only {grid.low} to {grid.high} of its grid")
-        if signal.node == self.input and signal.affine is None and signal.alone:
-            self._set_input_grid(grid)
-            return replace(signal, grid=grid)
-        if not isinstance(node, Activation) or node.ceiling != s * node.levels:
-            return self._staircase(op, signal, grid, floor=False)
-        levels = grid.high - grid.low
-        shift = node.shift + round(node.offset / s) - grid.low
-        changed = Activation(node.name, s * levels, levels, shift, s * grid.low)
-        if signal.alone:
-            self.put(changed, *self.sources[node.name])
-            return replace(signal, grid=grid)
-        made = self.add(op, lambda n: replace(changed, name=n), *self.sources[node.name])
-        return Signal(made.node, signal.index, grid, pads=signal.pads)
-
-    def _input_grid(self, signal: Signal, grid: Grid) -> Signal | None:
-        """The grid of the model's input, seen through its affine map; None if it has none.
-
-        g x + h = s k  is  x = (s / g) (k - h / s), a grid where h / s is an integer.
-        """
-        if signal.affine is not None:
-            gain = signal.affine.gain[signal.index]
-            shift = signal.affine.shift[signal.index] / grid.scale
-            g, m = float(gain.flat[0]), float(shift.flat[0])
-            if (gain != g).any() or (shift != m).any() or g <= 0 or abs(m - round(m)) > _SLACK:
-                return None
-            seen = Grid(grid.scale / g, grid.low - round(m), grid.high - round(m))
-        else:
-            seen = grid
-        node = self.nodes[self.input]
-        assert isinstance(node, Input)
-        if node.grid is not None and node.grid != seen:
-            return None
-        self._set_input_grid(seen)
-        return replace(signal, grid=grid, quantized=True)
-
-    def _set_input_grid(self, grid: Grid) -> None:
-        node = self.nodes[self.input]
-        assert isinstance(node, Input)
-        self.nodes[self.input] = replace(node, grid=grid)
+    # -- bookkeeping ---------------------------------------------------------------------------
 
     def drop(self, op: Op) -> None:
         """Note what is left out at the model's end."""
@@ -451,20 +284,3 @@ def _array(value: ir.Value) -> Array:
         return np.asarray(value.const_value.numpy())
     except (ValueError, TypeError, OverflowError) as error:
         raise Unsupported(f"its stored tensor cannot be read: {error}") from error
-
-
-def _half(unit: float | None, scale: float) -> float:
-    """What is added before rounding down, to round to the nearest.
-
-    ONNX rounds ties to even, which no staircase of even steps does. Exact ties are common where
-    values are multiples of a part of the scale, behind an average pool. There they all go down:
-    most are at one half, between 0 and 1, and even is down.
-    """
-    parts = 1 if unit is None else round(scale / unit)
-    tied = unit is not None and parts % 2 == 0 and abs(scale - parts * unit) < _SLACK * scale
-    return 0.5 - 0.5 / parts if tied else 0.5
-
-
-def _rounded(x: float) -> int:
-    """To the nearest integer, ties to even, as ONNX Runtime does."""
-    return int(np.clip(np.round(x), -(1 << 40), 1 << 40))

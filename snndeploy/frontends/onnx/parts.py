@@ -13,6 +13,7 @@ import numpy as np
 
 from snndeploy.frontends.onnx.builder import Builder, zeros
 from snndeploy.frontends.onnx.op import Op
+from snndeploy.frontends.onnx.pending import settled, unpadded
 from snndeploy.frontends.onnx.signal import Signal
 from snndeploy.frontends.reading import Unsupported
 from snndeploy.nodes import Conv2d, Linear, Pair, Shape
@@ -21,7 +22,7 @@ from snndeploy.numerics import Int64Array
 
 def cut(b: Builder, op: Op) -> Signal:
     """Slice along any axes but the batch."""
-    x = b.unpadded(b.signal(op, stored=True))
+    x = unpadded(b.signal(op, stored=True))
     rank = x.index.ndim + 1
     if op.has("starts"):
         starts, ends, steps = op.integers("starts"), op.integers("ends"), None
@@ -46,7 +47,7 @@ def cut(b: Builder, op: Op) -> Signal:
 
 def split(b: Builder, op: Op) -> list[Signal]:
     """Split along any axis but the batch."""
-    x = b.unpadded(b.signal(op, stored=True))
+    x = unpadded(b.signal(op, stored=True))
     axis, count = op.integer("axis", 0), len(op.node.outputs)
     axis = axis + x.index.ndim + 1 if axis < 0 else axis
     if not 1 <= axis <= x.index.ndim:
@@ -65,7 +66,7 @@ def split(b: Builder, op: Op) -> list[Signal]:
 
 def gather(b: Builder, op: Op) -> Signal:
     """Gather with stored places along any axis but the batch."""
-    x, places = b.unpadded(b.signal(op, stored=True)), b.constant(op, 1)
+    x, places = unpadded(b.signal(op, stored=True)), b.constant(op, 1)
     axis = op.integer("axis", 0)
     axis = axis + x.index.ndim + 1 if axis < 0 else axis
     if not 1 <= axis <= x.index.ndim or places.dtype.kind not in "iu" or places.ndim > 1:
@@ -98,7 +99,7 @@ def whole(b: Builder, op: Op, x: Signal) -> Signal:
 
 def _picked_features(b: Builder, op: Op, x: Signal) -> Signal:
     """A part of a flat value, as a dense layer of ones and zeros."""
-    x = b.settled(op, x)
+    x = settled(b, op, x)
     places = b.places(x)
     weight = zeros(places.size, b.shapes[x.node][0])
     weight[np.arange(places.size), places.ravel()] = 1
@@ -108,7 +109,7 @@ def _picked_features(b: Builder, op: Op, x: Signal) -> Signal:
 
 def padded_channels(b: Builder, op: Op, x: Signal, added: Pair) -> Signal:
     """A part of a value with channels of zeros before and behind it, as a convolution."""
-    x = b.settled(op, x)
+    x = settled(b, op, x)
     places, shape = b.places(x), b.shapes[x.node]
     image = places[:, None] if places.ndim == 2 else places
     if len(shape) != 3 or image.ndim != 3:

@@ -10,6 +10,7 @@ import numpy as np
 from snndeploy.frontends.onnx.builder import Builder
 from snndeploy.frontends.onnx.op import Op
 from snndeploy.frontends.onnx.parts import whole
+from snndeploy.frontends.onnx.pending import affine, settled, unpadded
 from snndeploy.frontends.onnx.signal import Signal, along, places
 from snndeploy.frontends.onnx.windows import Window
 from snndeploy.frontends.reading import Unsupported
@@ -31,7 +32,7 @@ def max_pool(b: Builder, op: Op) -> Signal:
 
 def global_max_pool(b: Builder, op: Op) -> Signal:
     """GlobalMaxPool."""
-    x = b.unpadded(b.signal(op))
+    x = unpadded(b.signal(op))
     whole = _whole(x)
     return _pooled(b, op, x, Window(whole, whole, (1, 1), (0, 0, 0, 0), (0, 0, 0, 0)))
 
@@ -43,7 +44,7 @@ def _pooled(b: Builder, op: Op, x: Signal, window: Window) -> Signal:
     """
     bounds = x.clip if x.alone and x.grid is None and x.affine is None else (-inf, inf)
     x = replace(x, pads=())
-    x = replace(x, clip=(-inf, inf)) if bounds != (-inf, inf) else b.settled(op, x)
+    x = replace(x, clip=(-inf, inf)) if bounds != (-inf, inf) else settled(b, op, x)
     x, dims = whole(b, op, x), x.index.ndim - 1
     made = b.add(
         op,
@@ -77,7 +78,7 @@ def average(b: Builder, op: Op, x: Signal) -> Signal:
             "its windows at the border divide by less: set count_include_pad, or pool unpadded"
         )
     dims = x.index.ndim - 1
-    x = whole(b, op, b.settled(op, replace(x, pads=())))
+    x = whole(b, op, settled(b, op, replace(x, pads=())))
     made = b.add(
         op,
         lambda n: AvgPool2d(n, window.kernel, window.stride, window.sides),
@@ -104,12 +105,12 @@ def reduce_sum(b: Builder, op: Op) -> Signal:
     x, axes = b.signal(op), _axes(b, op)
     count = prod(x.shape[axis] for axis in axes)
     made = mean(b, op, x, axes, keep=bool(op.integer("keepdims", 1)))
-    return b.affine(op, made, np.asarray(float(count)), np.zeros(()))
+    return affine(b, op, made, np.asarray(float(count)), np.zeros(()))
 
 
 def reduce_max(b: Builder, op: Op) -> Signal:
     """ReduceMax over height and width."""
-    x, axes = b.unpadded(b.signal(op)), _axes(b, op)
+    x, axes = unpadded(b.signal(op)), _axes(b, op)
     if x.index.ndim < 2 or axes != tuple(range(1, x.index.ndim)):
         raise Unsupported("only the maximum over height and width is supported")
     whole = _whole(x)
@@ -119,7 +120,7 @@ def reduce_max(b: Builder, op: Op) -> Signal:
 
 def mean(b: Builder, op: Op, x: Signal, axes: tuple[int, ...], keep: bool) -> Signal:
     """The mean over axes of the tensor (its first is 0, the batch left out)."""
-    x = whole(b, op, b.unpadded(b.settled(op, x)))
+    x = whole(b, op, unpadded(settled(b, op, x)))
     if all(x.shape[axis] == 1 for axis in axes):
         return x if keep else replace(x, index=x.index.squeeze(axes))
     if x.node == b.input and b.order is None:

@@ -7,6 +7,7 @@ import numpy as np
 from snndeploy.frontends.onnx import arithmetic, pools, weights
 from snndeploy.frontends.onnx.builder import Builder, Result, real
 from snndeploy.frontends.onnx.op import Op
+from snndeploy.frontends.onnx.pending import affine
 from snndeploy.frontends.onnx.quantizers import dequantize, quantize, quantizer, worth
 from snndeploy.frontends.onnx.signal import Signal
 from snndeploy.frontends.reading import Unsupported
@@ -40,7 +41,7 @@ def qgemm(b: Builder, op: Op) -> Signal:
     made = weights.dense(b, op, x, alpha * (weight if transposed else weight.T))
     bias = _bias(b, op, 6, 1, 4)
     if bias is not None:
-        made = b.affine(op, made, np.ones(()), alpha * bias)
+        made = affine(b, op, made, np.ones(()), alpha * bias)
     return _quantized(b, op, made, 7) if b.operand(op, 7) is not None else made
 
 
@@ -57,7 +58,7 @@ def qlinear_mul(b: Builder, op: Op) -> Signal:
         x, y = y, x
     if not isinstance(x, Signal) or isinstance(y, Signal):
         raise Unsupported("multiplies two values: only stored factors have a spiking form")
-    return _quantized(b, op, b.affine(op, x, real(y), np.zeros(())), 6)
+    return _quantized(b, op, affine(b, op, x, real(y), np.zeros(())), 6)
 
 
 def qlinear_average_pool(b: Builder, op: Op) -> Signal:

@@ -10,6 +10,7 @@ import numpy as np
 from snndeploy.frontends.onnx.builder import Builder, Result
 from snndeploy.frontends.onnx.op import Op
 from snndeploy.frontends.onnx.parts import padded_channels
+from snndeploy.frontends.onnx.pending import settled, unpadded
 from snndeploy.frontends.onnx.quantizers import as_numbers, uniform
 from snndeploy.frontends.onnx.signal import Signal
 from snndeploy.frontends.reading import Unsupported
@@ -67,15 +68,14 @@ def reshape(b: Builder, op: Op) -> Result:
         raise Unsupported(
             f"reshapes {(b.batch, *x.shape)} to {tuple(wanted)}: the batch must stay in front"
         )
-    return reshaped(b, x, tuple(wanted[1:]))
+    return reshaped(x, tuple(wanted[1:]))
 
 
-def reshaped(b: Builder, x: Signal, after: Shape) -> Signal:
-    """A signal in another shape; axes of size 1 may come and go around a padded one."""
+def reshaped(x: Signal, after: Shape) -> Signal:
+    """A signal in another shape."""
     if x.shape == after:
         return x
-    b.unpadded(x)
-    return replace(x, index=x.index.reshape(after))
+    return replace(x, index=unpadded(x).index.reshape(after))
 
 
 def flatten(b: Builder, op: Op) -> Result:
@@ -83,7 +83,7 @@ def flatten(b: Builder, op: Op) -> Result:
     x, axis = b.signal(op, stored=True), op.integer("axis", 1)
     if axis not in (1, -len(x.shape)):
         raise Unsupported(f"flattens from axis {axis}, expected 1")
-    return reshaped(b, x, (prod(x.shape),))
+    return reshaped(x, (prod(x.shape),))
 
 
 def squeeze(b: Builder, op: Op) -> Result:
@@ -94,7 +94,7 @@ def squeeze(b: Builder, op: Op) -> Result:
         axes = tuple(i for i, n in enumerate(x.shape, 1) if n == 1)
     if 0 in axes or any(x.shape[axis - 1] != 1 for axis in axes):
         raise Unsupported(f"squeezes the axes {axes} of {('N', *x.shape)}")
-    return reshaped(b, x, tuple(n for i, n in enumerate(x.shape, 1) if i not in axes))
+    return reshaped(x, tuple(n for i, n in enumerate(x.shape, 1) if i not in axes))
 
 
 def unsqueeze(b: Builder, op: Op) -> Result:
@@ -108,7 +108,7 @@ def unsqueeze(b: Builder, op: Op) -> Result:
     after = list(x.shape)
     for axis in sorted(axes):
         after.insert(axis - 1, 1)
-    return reshaped(b, x, tuple(after))
+    return reshaped(x, tuple(after))
 
 
 def pad(b: Builder, op: Op) -> Result:
@@ -127,9 +127,9 @@ def pad(b: Builder, op: Op) -> Result:
     if pads[0] != (0, 0) or min(min(p) for p in pads) < 0 or max(max(p) for p in pads) > 1 << 20:
         raise Unsupported(f"pads {pads}: only zeros around height and width are supported")
     if pads[1] != (0, 0) and not any(a or c for a, c in pads[2:]) and x.stored is None:
-        return padded_channels(b, op, b.unpadded(x), pads[1])
+        return padded_channels(b, op, unpadded(x), pads[1])
     if not x.clip[0] <= 0 <= x.clip[1] or (x.affine is not None and x.affine.shift.any()):
-        x = b.settled(op, x)
+        x = settled(b, op, x)
     before = x.pads or ((0, 0),) * len(x.shape)
     both = tuple((a + c, e + f) for (a, e), (c, f) in zip(before, pads[1:], strict=True))
     return replace(x, pads=both)

@@ -70,6 +70,7 @@ class Signal:
         raw: the model's input, of integers `low .. high`, before anyone said what they are worth.
         affine: of the model's input only.
         clip: bounds of its values that no node imposes yet.
+        clip_names: candidates for the name of the node that will impose them.
         pads: (before, behind) for each axis, zeros that are not built yet; or empty.
         alone: nobody else reads the node, or any tensor between it and this one.
         answered: it stands for class numbers at the model's very end.
@@ -85,6 +86,7 @@ class Signal:
     raw: tuple[int, int] | None = None
     affine: Affine | None = None
     clip: tuple[float, float] = (-inf, inf)
+    clip_names: tuple[str, ...] = ()
     pads: tuple[tuple[int, int], ...] = ()
     alone: bool = field(default=True)
     answered: bool = False

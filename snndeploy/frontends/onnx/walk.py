@@ -15,6 +15,7 @@ from snndeploy.frontends.onnx.graph import DROPPED, Model
 from snndeploy.frontends.onnx.handlers import DOMAINS, KEEPS_SHAPE, QUANTIZERS, REMEDIES
 from snndeploy.frontends.onnx.op import Op, operands
 from snndeploy.frontends.onnx.parts import whole
+from snndeploy.frontends.onnx.pending import settled, unpadded
 from snndeploy.frontends.onnx.quantizers import RANGES
 from snndeploy.frontends.onnx.signal import Signal, places
 from snndeploy.frontends.reading import Unsupported, identifier, network_shape, refuse_all
@@ -164,7 +165,7 @@ def _finish(b: Builder, model: Model) -> list[str]:
     if node.grid is not None and b.read_raw:
         return [f"{b.input} (input): every use of it must pass through one and the same grid"]
     try:
-        result = whole(b, last, b.unpadded(b.settled(last, result)))
+        result = whole(b, last, unpadded(settled(b, last, result)))
         if prod(result.shape) != max(result.shape, default=1):
             raise Unsupported(f"gives {('N', *result.shape)}, expected logits (N, classes)")
         source, order = b.flat(result), b.places(result).ravel()

@@ -13,6 +13,7 @@ import numpy as np
 from snndeploy.frontends.onnx.builder import Builder, zeros
 from snndeploy.frontends.onnx.op import Op
 from snndeploy.frontends.onnx.parts import channels, whole
+from snndeploy.frontends.onnx.pending import affine, settled, unpadded
 from snndeploy.frontends.onnx.signal import Affine, Signal, along, places
 from snndeploy.frontends.onnx.windows import Window
 from snndeploy.frontends.reading import Unsupported
@@ -42,7 +43,7 @@ def convolve(
     window = Window.of(op, x, weight.shape[2:])
     x = replace(x, pads=())
     if x.affine is None:
-        x = b.settled(op, x)
+        x = settled(b, op, x)
     elif x.is_clipped:
         raise Unsupported("its operand is a clipped and normalised input")
     weight = weight.reshape(*weight.shape[:2], *window.kernel)
@@ -138,7 +139,7 @@ def gemm(b: Builder, op: Op) -> Signal:
     made = dense(b, op, x, weight if alpha == 1 else weight * alpha)
     if bias is None:
         return made
-    return b.affine(op, made, np.ones(()), bias * op.number("beta", 1.0))
+    return affine(b, op, made, np.ones(()), bias * op.number("beta", 1.0))
 
 
 def matmul(b: Builder, op: Op) -> Signal:
@@ -164,7 +165,7 @@ def times(b: Builder, op: Op, x: Signal, weight: FloatArray) -> Signal:
 
 def _pointwise(b: Builder, op: Op, x: Signal, weight: FloatArray) -> Signal:
     """A dense layer at each pixel, channels last: a convolution with kernels of one pixel."""
-    x = b.unpadded(x)
+    x = unpadded(x)
     channels_first = replace(x, index=np.moveaxis(x.index, -1, 0))
     kernel = weight.reshape(*weight.shape, *(1,) * (x.index.ndim - 1))
     if kernel.ndim not in (3, 4):
@@ -189,9 +190,9 @@ class _Plain(Op):
 
 def dense(b: Builder, op: Op, x: Signal, weight: FloatArray) -> Signal:
     """A dense layer, weight (F_out, F_in), on all elements of a signal in their order."""
-    x = b.unpadded(x)
+    x = unpadded(x)
     if x.affine is None or x.is_clipped:
-        x = b.settled(op, x)
+        x = settled(b, op, x)
     count = x.index.size
     if weight.shape[1] != count:
         raise Unsupported(f"weight {weight.shape} on {('N', *x.shape)}")
@@ -224,8 +225,8 @@ def batch_norm(b: Builder, op: Op) -> Signal:
     if x.node == b.input and not x.is_clipped:
         rank = (-1, *(1,) * (x.index.ndim - 1))
         gain = gamma / np.sqrt(variance + epsilon)
-        return b.affine(op, x, gain.reshape(rank), (beta - mean * gain).reshape(rank))
-    x = whole(b, op, b.unpadded(b.settled(op, x)))
+        return affine(b, op, x, gain.reshape(rank), (beta - mean * gain).reshape(rank))
+    x = whole(b, op, unpadded(settled(b, op, x)))
     where, shape = b.places(x), b.shapes[x.node]
     if x.shape[0] != shape[0] or along(where, shape)[0] not in (0, None):
         raise Unsupported("normalises along another axis than the channels of the layer before")
