@@ -31,6 +31,8 @@ MAX_MADE_ELEMENTS = 1 << 27
 MAX_INTEGERS = 64
 """In a list of axes, sizes or pads."""
 
+OTHER_ORDER = "reads an image whose axes or pixels are in another order"
+
 Result: TypeAlias = Signal | Array
 """A tensor: computed from the model's input, or constant."""
 
@@ -153,7 +155,7 @@ class Builder:
             return signal.index
         self.read_raw |= not signal.quantized
         if self.order is None:
-            self._lay(signal.index if signal.index.ndim > 1 else None)
+            self.lay(signal.index if signal.index.ndim > 1 else None)
         assert self.order is not None
         inverse = np.empty_like(self.order)
         inverse[self.order] = places(self.order.shape)
@@ -165,12 +167,12 @@ class Builder:
         if index.ndim != 3:
             raise Unsupported(f"works on images or signals, not on {('N', *signal.shape)}")
         if signal.node == self.input and self.order is None:
-            self._lay(signal.index)
+            self.lay(signal.index)
         shape = self.shapes[signal.node]
         if len(shape) != 3:
             raise Unsupported(f"makes an image {index.shape} of a flat value")
         if shape != index.shape or (self.places(signal).ravel() != places(shape)).any():
-            raise Unsupported("reads an image whose axes or pixels are in another order")
+            raise Unsupported(OTHER_ORDER)
         return signal.node
 
     def all_of(self, signal: Signal) -> Signal:
@@ -191,7 +193,7 @@ class Builder:
             self._flat[name] = self.put(Flatten(made), name).node
         return self._flat[name]
 
-    def _lay(self, index: Int64Array | None) -> None:
+    def lay(self, index: Int64Array | None) -> None:
         """Settle the order of the network's input: that in which it is read first."""
         if index is None or index.size != np.prod(self.inside):
             index = places(self.inside).reshape(self.inside)
@@ -246,6 +248,14 @@ class Builder:
     def drop(self, op: Op) -> None:
         """Note what is left out at the model's end."""
         self.dropped.append(f"{op.kind.lower()}:{op.names[0] or op.kind}")
+
+    def used(self) -> list[str]:
+        """The nodes that the last one depends on: a narrower one may have taken another's place."""
+        needed = {next(reversed(self.nodes))}
+        for name in reversed(self.nodes):
+            if name in needed:
+                needed.update(self.sources[name])
+        return [name for name in self.nodes if name in needed]
 
     def release(self, op: Op) -> None:
         """Forget the operands that nobody reads after an operator."""

@@ -90,6 +90,13 @@ def narrowed(b: Builder, op: Op, signal: Signal, low: float, high: float) -> Sig
     return Signal(made.node, signal.index, grid, pads=signal.pads)
 
 
+def holds(grid: Grid, bound: float) -> bool:
+    """Whether a bound is a value of a grid, or beyond all of them."""
+    counts = bound / grid.scale
+    inside = grid.low < counts < grid.high
+    return not inside or abs(counts - round(counts)) < _SLACK
+
+
 def _input_grid(b: Builder, signal: Signal, grid: Grid) -> Signal | None:
     """The grid of the model's input, seen through its affine map; None if it has none.
 

@@ -94,7 +94,19 @@ def whole(b: Builder, op: Op, x: Signal) -> Signal:
         return x
     if len(b.shapes[x.node]) == 1:
         return _picked_features(b, op, x)
+    if places.ndim == 3 and not _is_regular(places, b.shapes[x.node]):
+        last = replace(x, index=x.index.transpose(2, 0, 1))  # its channels may be its last axis
+        made = padded_channels(b, op, last, (0, 0))
+        return replace(made, index=made.index.transpose(1, 2, 0))
     return padded_channels(b, op, x, (0, 0))
+
+
+def _is_regular(image: Int64Array, shape: Shape) -> bool:
+    try:
+        _picked(image, shape)
+    except Unsupported:
+        return False
+    return True
 
 
 def _picked_features(b: Builder, op: Op, x: Signal) -> Signal:
@@ -136,6 +148,8 @@ def channels(places: Int64Array, shape: Shape) -> Int64Array | None:
 
 def _picked(image: Int64Array, shape: Shape) -> tuple[Int64Array, Pair, Pair]:
     """Channels, first pixel and stride of places in an image."""
+    if len(shape) != 3:
+        raise Unsupported("takes a part of a value that is no image")
     channel, row, column = np.unravel_index(image, shape)
     first = int(row[0, 0, 0]), int(column[0, 0, 0])
     down = int(row[0, 1, 0]) - first[0] if image.shape[1] > 1 else max(1, shape[1])

@@ -8,7 +8,7 @@ from math import inf
 import numpy as np
 
 from snndeploy.frontends.onnx.builder import Builder
-from snndeploy.frontends.onnx.grids import narrowed
+from snndeploy.frontends.onnx.grids import holds, narrowed
 from snndeploy.frontends.onnx.op import Op
 from snndeploy.frontends.onnx.signal import Affine, Signal
 from snndeploy.frontends.reading import Unsupported, identifier
@@ -64,7 +64,7 @@ def settled(b: Builder, op: Op, signal: Signal) -> Signal:
     if not signal.is_clipped:
         return signal
     low, high = signal.clip
-    if signal.grid is not None:
+    if signal.grid is not None and holds(signal.grid, low) and holds(signal.grid, high):
         return narrowed(b, op, replace(signal, clip=(-inf, inf)), low, high)
     if low != 0:
         raise Unsupported(

@@ -9,7 +9,13 @@ import numpy as np
 import onnx_ir as ir
 
 from snndeploy.errors import UnsupportedModelError
-from snndeploy.frontends.onnx.builder import MAX_VALUE_ELEMENTS, Builder, Result, Unread
+from snndeploy.frontends.onnx.builder import (
+    MAX_VALUE_ELEMENTS,
+    OTHER_ORDER,
+    Builder,
+    Result,
+    Unread,
+)
 from snndeploy.frontends.onnx.constants import folded
 from snndeploy.frontends.onnx.graph import DROPPED, Model
 from snndeploy.frontends.onnx.handlers import DOMAINS, KEEPS_SHAPE, QUANTIZERS, REMEDIES
@@ -31,18 +37,32 @@ def read(model: Model, name: str) -> Network:
     Raises:
         UnsupportedModelError: lists every operator that cannot be converted.
     """
+    try:
+        return _read(model, name)
+    except UnsupportedModelError as error:
+        if OTHER_ORDER not in error.problem:
+            raise
+    # Operators on single elements may have read an image with its channels last.
+    return _read(model, name, channels_last=True)
+
+
+def _read(model: Model, name: str, channels_last: bool = False) -> Network:
+    """Read a graph, its input laid as it is first read, or with its last axis as channels."""
     where = f"model '{name}'"
     try:
         builder = _start(model)
+        if channels_last and len(builder.inside) == 3:
+            builder.lay(places(builder.inside).reshape(builder.inside).transpose(2, 0, 1))
         problems = [problem for op in model.ops if (problem := _try_read(builder, op))]
         if not problems:
             problems = _finish(builder, model)
     except UnsupportedModelError as error:
         raise UnsupportedModelError(error.problem, where=where, remedy=error.remedy) from error
     refuse_all(problems, where)
-    edges = [(a, b) for b, sources in builder.sources.items() for a in sources]
-    history = _history(builder, model)
-    return Network(name, tuple(builder.nodes.values()), tuple(edges), history=(history,))
+    used = builder.used()
+    edges = [(a, b) for b in used for a in builder.sources[b]]
+    nodes = [builder.nodes[node] for node in used]
+    return Network(name, tuple(nodes), tuple(edges), history=(_history(builder, model),))
 
 
 def _start(model: Model) -> Builder:

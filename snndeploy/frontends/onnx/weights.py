@@ -42,10 +42,8 @@ def convolve(
         raise Unsupported(f"weight {weight.shape} in {groups} groups on {('N', *x.shape)}")
     window = Window.of(op, x, weight.shape[2:])
     x = replace(x, pads=())
-    if x.affine is None:
+    if x.affine is None or x.is_clipped:
         x = settled(b, op, x)
-    elif x.is_clipped:
-        raise Unsupported("its operand is a clipped and normalised input")
     weight = weight.reshape(*weight.shape[:2], *window.kernel)
     picked = _picked(b, x)
     swapped = None
@@ -70,7 +68,7 @@ def convolve(
 
 def _picked(b: Builder, x: Signal) -> Int64Array | None:
     """The channels that a signal reads of an image, unless they are all, in order."""
-    if x.node == b.input and b.order is None:
+    if x.node == b.input and b.order is None and x.index.size == prod(b.inside):
         return None
     shape, where = b.shapes[x.node], b.places(x)
     found = channels(where[:, None] if where.ndim == 2 else where, shape)
