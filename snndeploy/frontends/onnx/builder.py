@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from snndeploy.errors import UnsupportedModelError
 from snndeploy.frontends.onnx.op import Op, operands
-from snndeploy.frontends.onnx.signal import Signal, places
+from snndeploy.frontends.onnx.signal import OtherOrder, Signal, places
 from snndeploy.frontends.reading import Unsupported, identifier, network_shape
 from snndeploy.nodes import (
     Array,
@@ -31,8 +31,6 @@ MAX_MADE_ELEMENTS = 1 << 27
 MAX_INTEGERS = 64
 """In a list of axes, sizes or pads."""
 
-OTHER_ORDER = "reads an image whose axes or pixels are in another order"
-
 Result: TypeAlias = Signal | Array
 """A tensor: computed from the model's input, or constant."""
 
@@ -49,6 +47,7 @@ class Builder:
         readers: how many operators still read a tensor.
         dropped: what was left out at the model's end.
         order: the network's input as flat places in the model's; None until someone reads it.
+        disordered: someone reads elements in an order that it cannot read them in.
         read_raw: someone reads the input without a quantizer.
         relus: the real-valued ReLUs, by what they read and their cap.
     """
@@ -64,6 +63,7 @@ class Builder:
     readers: dict[ir.Value, int] = field(default_factory=dict)
     order: Int64Array | None = None
     read_raw: bool = False
+    disordered: bool = False
     relus: dict[tuple[str, float], str] = field(default_factory=dict)
     _flat: dict[str, str] = field(default_factory=dict)
     _work: int = 0
@@ -172,7 +172,7 @@ class Builder:
         if len(shape) != 3:
             raise Unsupported(f"makes an image {index.shape} of a flat value")
         if shape != index.shape or (self.places(signal).ravel() != places(shape)).any():
-            raise Unsupported(OTHER_ORDER)
+            raise OtherOrder("reads an image whose axes or pixels are in another order")
         return signal.node
 
     def all_of(self, signal: Signal) -> Signal:

@@ -14,7 +14,7 @@ import numpy as np
 from snndeploy.frontends.onnx.builder import Builder, zeros
 from snndeploy.frontends.onnx.op import Op
 from snndeploy.frontends.onnx.pending import settled, unpadded
-from snndeploy.frontends.onnx.signal import Signal
+from snndeploy.frontends.onnx.signal import OtherOrder, Signal
 from snndeploy.frontends.reading import Unsupported
 from snndeploy.nodes import Conv2d, Linear, Pair, Shape
 from snndeploy.numerics import Int64Array
@@ -164,5 +164,5 @@ def _picked(image: Int64Array, shape: Shape) -> tuple[Int64Array, Pair, Pair]:
         and (column == columns).all()
     )
     if not regular:
-        raise Unsupported("takes pixels of an image that are in no regular rows and columns")
+        raise OtherOrder("takes pixels of an image that are in no regular rows and columns")
     return channel[:, 0, 0], first, (down, right)

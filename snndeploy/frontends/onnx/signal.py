@@ -18,6 +18,10 @@ from snndeploy.nodes import Grid, Shape
 from snndeploy.numerics import FloatArray, Int64Array
 
 
+class OtherOrder(Unsupported):
+    """An operator reads a value's elements in an order that it cannot read them in."""
+
+
 @dataclass(frozen=True)
 class Quantizer:
     """Stored integers q, `low .. high`, worth `scale * (q - zero_point)`.
@@ -143,12 +147,12 @@ def along(index: Int64Array, shape: Shape) -> tuple[int | None, ...]:
         step = int(index.take(1, axis).flat[0] - index.flat[0])
         match = [i for i, n in enumerate(shape) if n == size and steps[i] == step]
         if len(match) != 1:
-            raise Unsupported("reads values in an order that no layer of images has")
+            raise OtherOrder("reads values in an order that no layer of images has")
         found.append(match[0])
     order = [axis for axis, to in enumerate(found) if to is not None]
     order.sort(key=lambda axis: found[axis] or 0)
     if not np.array_equal(index.transpose(_first(order, index.ndim)).ravel(), places(shape)):
-        raise Unsupported("reads values in an order that no layer of images has")
+        raise OtherOrder("reads values in an order that no layer of images has")
     return tuple(found)
 
 

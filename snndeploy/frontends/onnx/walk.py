@@ -11,7 +11,6 @@ import onnx_ir as ir
 from snndeploy.errors import UnsupportedModelError
 from snndeploy.frontends.onnx.builder import (
     MAX_VALUE_ELEMENTS,
-    OTHER_ORDER,
     Builder,
     Result,
     Unread,
@@ -23,7 +22,7 @@ from snndeploy.frontends.onnx.op import Op, operands
 from snndeploy.frontends.onnx.parts import whole
 from snndeploy.frontends.onnx.pending import settled, unpadded
 from snndeploy.frontends.onnx.quantizers import RANGES
-from snndeploy.frontends.onnx.signal import Signal, places
+from snndeploy.frontends.onnx.signal import OtherOrder, Signal, places
 from snndeploy.frontends.reading import Unsupported, identifier, network_shape, refuse_all
 from snndeploy.network import Network
 from snndeploy.nodes import Input, Output
@@ -31,33 +30,35 @@ from snndeploy.nodes import Input, Output
 _REALS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16)
 
 
-def read(model: Model, name: str) -> Network:
+def read(model: Model, name: str, channels_last: bool = False) -> Network:
     """Read a checked graph into a float network.
+
+    Args:
+        model: the graph.
+        name: of the network.
+        channels_last: lay the input with the last axis of the model's as channels, rather than as
+            it is first read. Operators on single elements may read it before a transpose does:
+            then the graph is read once more like this.
 
     Raises:
         UnsupportedModelError: lists every operator that cannot be converted.
     """
-    try:
-        return _read(model, name)
-    except UnsupportedModelError as error:
-        if OTHER_ORDER not in error.problem:
-            raise
-    # Operators on single elements may have read an image with its channels last.
-    return _read(model, name, channels_last=True)
-
-
-def _read(model: Model, name: str, channels_last: bool = False) -> Network:
-    """Read a graph, its input laid as it is first read, or with its last axis as channels."""
     where = f"model '{name}'"
     try:
         builder = _start(model)
-        if channels_last and len(builder.inside) == 3:
+        if channels_last:
             builder.lay(places(builder.inside).reshape(builder.inside).transpose(2, 0, 1))
         problems = [problem for op in model.ops if (problem := _try_read(builder, op))]
         if not problems:
             problems = _finish(builder, model)
     except UnsupportedModelError as error:
         raise UnsupportedModelError(error.problem, where=where, remedy=error.remedy) from error
+    if problems and not channels_last and len(builder.inside) == 3:
+        try:
+            return read(model, name, channels_last=True)
+        except UnsupportedModelError:
+            if builder.disordered:  # then this error is the one about the right order
+                raise
     refuse_all(problems, where)
     used = builder.used()
     edges = [(a, b) for b in used for a in builder.sources[b]]
@@ -114,6 +115,7 @@ def _try_read(b: Builder, op: Op) -> str:
         result, problem = _stand_in(b, op), _unknown(op)
     except Unsupported as error:
         result, problem = _stand_in(b, op), str(error)
+        b.disordered |= isinstance(error, OtherOrder)
     if result is not None:
         found = result if isinstance(result, list) else [result]
         b.values.update(zip(op.node.outputs, found, strict=False))
