@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -24,11 +26,20 @@ from snndeploy.nodes import (
 
 
 @torch.inference_mode()
-def float_walk(network: Network, x: np.ndarray) -> dict[str, np.ndarray]:
-    """The value of each node, (N, *shape), for samples in the model's units, on no grid yet."""
+def float_walk(
+    network: Network, x: np.ndarray, known: Mapping[str, np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
+    """The value of each node, (N, *shape), for samples in the model's units, on no grid yet.
+
+    Args:
+        network: of any float nodes.
+        x: (N, *shape).
+        known: what the nodes behind are given instead of a node's own value.
+    """
     values: dict[str, torch.Tensor] = {}
+    given = {name: torch.from_numpy(value) for name, value in (known or {}).items()}
     for node in network.nodes:
-        terms = [values[name] for name in network.sources[node.name]]
+        terms = [given.get(name, values[name]) for name in network.sources[node.name]]
         values[node.name] = _value(node, terms, x)
     return {name: value.numpy() for name, value in values.items()}
 

@@ -71,13 +71,19 @@ class Graph:
         return helper.make_model(graph, opset_imports=opsets, ir_version=9)
 
 
-def runtime(proto: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
-    """ONNX Runtime's result, without its own rewrites of the graph."""
+def runtime_session(proto: onnx.ModelProto, results: Sequence[str] = ()) -> ort.InferenceSession:
+    """ONNX Runtime without its own rewrites of the graph; `results` are given beside the last."""
+    proto.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in results)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    session = ort.InferenceSession(proto.SerializeToString(), options)
+    return ort.InferenceSession(proto.SerializeToString(), options)
+
+
+def runtime(proto: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+    """ONNX Runtime's result."""
+    session = runtime_session(proto)
     return np.asarray(session.run(None, {"x": x})[0])
 
 

@@ -251,6 +251,69 @@ def test_zeros_around_an_image_become_padding(kind):
     assert [node.padding for node in padded] == [(1, 0, 1, 1)]
 
 
+# -- parts of values -------------------------------------------------------------------------------
+
+
+def test_a_shortcut_without_weights_is_a_convolution_of_ones_and_zeros():
+    g = Graph(("N", 4, 8, 8))
+    a = g.node("Relu", conv(g, "x", 4, 4, pads=[1, 1, 1, 1]))
+    y = conv(g, a, 4, 8, strides=[2, 2], pads=[1, 1, 1, 1])
+    bounds = [g.store(n, np.int64) for n in ([0, 0], [9, 9], [2, 3], [2, 2])]
+    short = g.node("Slice", a, *bounds)
+    short = g.node("Pad", short, g.store([0, 2, 0, 0, 0, 2, 0, 0], np.int64))
+    y = g.node("Relu", g.node("Add", y, short))
+    network = compared(g.model(head(g, g.node("GlobalAveragePool", y), 8)), samples(3, 4, 8, 8))
+    picked = find(network, Conv2d)[-1]
+    assert picked.stride == (2, 2)
+    assert sorted(picked.weight.ravel())[-5:] == [0, 1, 1, 1, 1]
+
+
+def test_parts_of_channels_are_weights_of_zero():
+    g = Graph(("N", 6, 4, 4), opset=13)
+    y = g.node("Relu", conv(g, "x", 6, 6))
+    g.node("Split", y, g.store([2, 4], np.int64), axis=1)
+    g.nodes[-1].output.append("rest")
+    first, rest = g.nodes[-1].output
+    rest = g.node("Gather", rest, g.store([3, 0, -2], np.int64), axis=1)
+    y = g.node("Add", conv(g, first, 2, 5, 1), conv(g, rest, 3, 5, 1))
+    network = compared(g.model(head(g, y, 20)), samples(3, 6, 4, 4))
+    assert kinds(network) == [
+        "Input", "Conv2d", "Relu", "Conv2d", "Conv2d", "Add", "Flatten", "Linear", "Output"
+    ]  # fmt: skip
+
+
+def test_parts_of_features_are_weights_of_zero():
+    g = Graph(("N", 8))
+    y = g.node("Relu", g.node("MatMul", "x", g.random(8, 8)))
+    even = g.node("Slice", y, *(g.store([n], np.int64) for n in (0, 8, 1, 2)))
+    back = g.node("Slice", y, *(g.store([n], np.int64) for n in (-1, -(1 << 62), 1, -3)))
+    y = g.node(
+        "Add", g.node("MatMul", even, g.random(4, 3)), g.node("MatMul", back, g.random(3, 3))
+    )
+    assert kinds(compared(g.model(y), samples(4, 8))).count("Linear") == 3
+
+
+def test_shuffled_channels():
+    g = Graph(("N", 4, 6, 6))
+    y = g.node("Relu", conv(g, "x", 4, 6))
+    y = g.node("Reshape", y, g.store([-1, 2, 3, 4, 4], np.int64))
+    y = g.node("Transpose", y, perm=[0, 2, 1, 3, 4])
+    y = g.node("Reshape", y, g.store([-1, 6, 4, 4], np.int64))
+    y = g.node("Relu", g.node("Mul", conv(g, y, 6, 12, group=6), g.random(12, 1, 1)))
+    y = conv(g, y, 12, 3, 1)
+    network = compared(g.model(head(g, y, 12)), samples(3, 4, 6, 6))
+    assert [node.groups for node in find(network, Conv2d)] == [1, 6, 1]
+
+
+def test_a_part_is_scaled_and_the_rest_is_not():
+    g = Graph(("N", 4, 3, 3))
+    y = g.node("Relu", conv(g, "x", 4, 4, 1))
+    part = g.node("Slice", y, *(g.store([n], np.int64) for n in (1, 3, 1, 1)))
+    part = g.node("Mul", part, g.random(2, 1, 1))
+    y = g.node("Concat", y, conv(g, part, 2, 2, 1), axis=1)
+    compared(g.model(head(g, y, 54)), samples(3, 4, 3, 3))
+
+
 # -- the model's input -----------------------------------------------------------------------------
 
 

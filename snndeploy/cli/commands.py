@@ -12,7 +12,7 @@ import typer
 
 from snndeploy import deploy
 from snndeploy.backend import backend_names, find_backend
-from snndeploy.cli import console, hardware_views, headroom_commands, views
+from snndeploy.cli import console, hardware_views, headroom_commands, model_views, views
 from snndeploy.cli.hardware_commands import backends_app, profiles_app
 from snndeploy.cli.options import DataFile, Json, Limit, NetworkFile, PolicyFile, ProfileName
 from snndeploy.control import load_policy
@@ -124,18 +124,18 @@ def convert(
 
 @app.command()
 def inspect(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .pt2 or a .nir file.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .onnx, .pt2 or .nir file.")],
     profile: ProfileName = None,
     json: Json = False,
 ) -> None:
-    """Show layers, thresholds, bits and cores."""
+    """Show layers, what they become, thresholds, bits and cores."""
     network = deploy.load(model)
     if not network.is_integer:
         if profile is not None:
             raise InputError(
                 "places spiking networks only", where="--profile", remedy="convert the model first"
             )
-        views.show_model(network, json)
+        model_views.show_model(network, json)
         return
     views.show_network(deploy.lower(network, profile), json)
 

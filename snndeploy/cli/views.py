@@ -12,8 +12,7 @@ from snndeploy.cli import console
 from snndeploy.control import ExitPolicy
 from snndeploy.files import replacing
 from snndeploy.measure import settle_steps
-from snndeploy.network import Network
-from snndeploy.nodes import Activation, Input, Neuron
+from snndeploy.nodes import Neuron
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
 from snndeploy.ranges import ranges
@@ -22,48 +21,6 @@ from snndeploy.verify.certificate import Certificate
 from snndeploy.verify.comparison import BackendResult
 from snndeploy.verify.diagnosis import Diagnosis
 from snndeploy.verify.fidelity import FidelityReport
-
-
-def show_model(network: Network, json: bool) -> None:
-    """A float network, and what each node becomes."""
-    rows = [
-        {
-            "name": node.name,
-            "kind": type(node).__name__,
-            "shape": list(network.shapes[node.name]),
-            "becomes": _becomes(node),
-        }
-        for node in network.nodes
-    ]
-    if json:
-        console.as_json({"name": network.name, "integer": False, "nodes": rows})
-        return
-    console.say(f"{network.name}: a quantized ANN, not converted yet\n")
-    console.table(
-        ["node", "kind", ">shape", "becomes"],
-        [
-            (r["name"], r["kind"], _shape(network.shapes[str(r["name"])]), r["becomes"])
-            for r in rows
-        ],
-    )
-
-
-def _becomes(node: object) -> str:
-    if isinstance(node, Activation):
-        return f"neurons, {node.levels} levels"
-    if isinstance(node, Input):
-        grid = node.grid
-        return "a grid from calibration data" if grid is None else f"{grid.low} to {grid.high}"
-    return {
-        "BatchNorm": "folded into the weights before it",
-        "MaxPool2d": "max-pool on spike counts",
-        "AvgPool2d": "sum; its divisor goes into the next weights",
-        "Conv2d": "integer synapses",
-        "Linear": "integer synapses",
-        "Add": "currents into one membrane",
-        "Concat": "a slice of the next weights for each branch",
-        "Output": "readout: integrates, never fires",
-    }.get(type(node).__name__, "")
 
 
 def show_network(program: Program, json: bool) -> None:

@@ -17,39 +17,39 @@ from snndeploy.nodes import Array
 
 def relu(b: Builder, op: Op) -> Signal:
     """Relu."""
-    return bounded(b, op, b.signal(op, stored=True), 0.0, inf)
+    return bounded(op, b.signal(op, stored=True), 0.0, inf)
 
 
 def leaky_relu(b: Builder, op: Op) -> Signal:
     """LeakyRelu with a slope of zero."""
-    if op.float("alpha", 0.01) != 0:
+    if op.number("alpha", 0.01) != 0:
         raise Unsupported("its slope below 0 has no spiking form: use Relu")
     return relu(b, op)
 
 
 def clip(b: Builder, op: Op) -> Signal:
     """Clip; its bounds are attributes up to opset 10, and operands since."""
-    low, high = op.float("min", -inf), op.float("max", inf)
+    low, high = op.number("min", -inf), op.number("max", inf)
     if op.version >= 11:
         low, high = _bound(b.optional(op, 1), -inf), _bound(b.optional(op, 2), inf)
     if not low < high:
         raise Unsupported(f"clips to {low:g} .. {high:g}")
-    return bounded(b, op, b.signal(op, stored=True), low, high)
+    return bounded(op, b.signal(op, stored=True), low, high)
 
 
 def maximum(b: Builder, op: Op) -> Signal:
     """Max of a signal and one stored number."""
     x, bound = _with_number(b, op)
-    return bounded(b, op, x, bound, inf)
+    return bounded(op, x, bound, inf)
 
 
 def minimum(b: Builder, op: Op) -> Signal:
     """Min of a signal and one stored number."""
     x, bound = _with_number(b, op)
-    return bounded(b, op, x, -inf, bound)
+    return bounded(op, x, -inf, bound)
 
 
-def bounded(b: Builder, op: Op, x: Signal, low: float, high: float) -> Signal:
+def bounded(op: Op, x: Signal, low: float, high: float) -> Signal:
     """A signal with bounds; those of stored integers are in their units."""
     if x.raw is not None:
         raise Unsupported("computes with integers: put a DequantizeLinear before it")
@@ -60,7 +60,7 @@ def bounded(b: Builder, op: Op, x: Signal, low: float, high: float) -> Signal:
         raise Unsupported("moves the zeros that a Pad put around its operand")
     before = x.clip
     clipped = min(max(before[0], low), high), max(min(before[1], high), low)
-    return replace(x, clip=clipped)
+    return replace(x, clip=clipped, clip_names=op.names)
 
 
 def _with_number(b: Builder, op: Op) -> tuple[Signal, float]:

@@ -9,6 +9,8 @@ import numpy as np
 
 from snndeploy.frontends.onnx.builder import Builder, Result, real
 from snndeploy.frontends.onnx.op import Op
+from snndeploy.frontends.onnx.parts import whole
+from snndeploy.frontends.onnx.pending import affine, settled, unpadded
 from snndeploy.frontends.onnx.signal import Signal
 from snndeploy.frontends.reading import Unsupported
 from snndeploy.nodes import Add, Concat
@@ -29,12 +31,12 @@ def total(b: Builder, op: Op, terms: list[Result | None]) -> Signal:
     _refuse_stored(branches)
     made = branches[0] if len(branches) == 1 else _sum(b, op, branches)
     for constant in constants:
-        made = b.affine(op, made, ONE, constant)
+        made = affine(b, op, made, ONE, constant)
     return made
 
 
 def _sum(b: Builder, op: Op, branches: list[Signal]) -> Signal:
-    ready = [b.unpadded(b.settled(op, branch)) for branch in branches]
+    ready = [whole(b, op, unpadded(settled(b, op, branch))) for branch in branches]
     if len({branch.shape for branch in ready}) != 1:
         raise Unsupported(f"adds values of unlike shapes {[x.shape for x in ready]}")
     where = [b.places(branch) for branch in ready]
@@ -43,7 +45,7 @@ def _sum(b: Builder, op: Op, branches: list[Signal]) -> Signal:
     if len({branch.node for branch in ready}) != len(ready):
         if len(ready) > 2:
             raise Unsupported("adds a value to itself: scale the weights instead")
-        return b.affine(op, ready[0], np.asarray(2.0), ZERO)
+        return affine(b, op, ready[0], np.asarray(2.0), ZERO)
     if len({b.shapes[branch.node] for branch in ready}) != 1:
         flat = [b.flat(branch) for branch in ready]
         made = b.add(op, Add, *flat)
@@ -60,7 +62,7 @@ def subtract(b: Builder, op: Op) -> Signal:
     if not isinstance(y, Signal):
         raise Unsupported("its right operand is missing")
     _refuse_stored([y])
-    return total(b, op, [x, b.affine(op, y, -ONE, ZERO)])
+    return total(b, op, [x, affine(b, op, y, -ONE, ZERO)])
 
 
 def multiply(b: Builder, op: Op) -> Signal:
@@ -92,9 +94,9 @@ def _scaled(b: Builder, op: Op, x: Signal, gain: FloatArray) -> Signal:
     _refuse_stored([x])
     if x.is_clipped and gain.size == 1 and gain.item() > 0:
         low, high = x.clip
-        moved = b.affine(op, replace(x, clip=(-inf, inf)), gain, ZERO)
+        moved = affine(b, op, replace(x, clip=(-inf, inf)), gain, ZERO)
         return replace(moved, clip=(low * gain.item(), high * gain.item()))
-    return b.affine(op, x, gain, ZERO)
+    return affine(b, op, x, gain, ZERO)
 
 
 def concat(b: Builder, op: Op) -> Signal:
@@ -103,13 +105,13 @@ def concat(b: Builder, op: Op) -> Signal:
     if len({branch.stored for branch in branches}) != 1 or any(x.raw for x in branches):
         raise Unsupported("joins integers on unlike grids: put a DequantizeLinear before each")
     stored = branches[0].stored
-    made = joined(b, op, [replace(x, stored=None) for x in branches], op.int("axis"))
+    made = joined(b, op, [replace(x, stored=None) for x in branches], op.integer("axis"))
     return replace(made, stored=stored)
 
 
 def joined(b: Builder, op: Op, branches: list[Signal], axis: int) -> Signal:
     """Real signals, one behind the other along an axis of the tensor (the batch is 0)."""
-    ready = [b.unpadded(b.settled(op, branch)) for branch in branches]
+    ready = [whole(b, op, unpadded(settled(b, op, branch))) for branch in branches]
     rank = ready[0].index.ndim + 1
     axis = axis + rank if axis < 0 else axis
     shapes = {(*x.shape[: axis - 1], *x.shape[axis:]) for x in ready}

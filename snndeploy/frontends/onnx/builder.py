@@ -4,39 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from math import inf
+from math import prod
 from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
 
 from snndeploy.errors import UnsupportedModelError
-from snndeploy.frontends.onnx.op import Op
-from snndeploy.frontends.onnx.signal import Affine, Signal, places
-from snndeploy.frontends.reading import MAX_LEVELS, Unsupported, identifier, network_shape
+from snndeploy.frontends.onnx.op import Op, operands
+from snndeploy.frontends.onnx.signal import OtherOrder, Signal, places
+from snndeploy.frontends.reading import Unsupported, identifier, network_shape
 from snndeploy.nodes import (
-    Activation,
     Array,
     BatchNorm,
-    Conv2d,
     Flatten,
-    Grid,
     Input,
-    Linear,
     Node,
-    Relu,
     Shape,
 )
 from snndeploy.numerics import FloatArray, Int64Array
 
 MAX_VALUE_ELEMENTS = 1 << 24
 MAX_NODES = 4_000
+MAX_MADE_ELEMENTS = 1 << 27
+"""Of a weight that the file does not store, but asks for."""
+MAX_INTEGERS = 64
+"""In a list of axes, sizes or pads."""
 
 Result: TypeAlias = Signal | Array
 """A tensor: computed from the model's input, or constant."""
-
-_SLACK = 1e-6
-"""How far from an integer a shift in units of a grid may lie: what float32 is off."""
 
 
 @dataclass
@@ -47,8 +43,13 @@ class Builder:
         batch: the samples that the model declares to take together; 1 if it takes any number.
         inside: the shape of the model's own input, without the batch.
         nodes, sources, shapes: of the network, by name, each behind its sources.
-        values: of the tensors read so far.
+        values: of the tensors read so far that someone still reads.
+        readers: how many operators still read a tensor.
         dropped: what was left out at the model's end.
+        order: the network's input as flat places in the model's; None until someone reads it.
+        disordered: someone reads elements in an order that it cannot read them in.
+        read_raw: someone reads the input without a quantizer.
+        relus: the real-valued ReLUs, by what they read and their cap.
     """
 
     batch: int
@@ -59,9 +60,11 @@ class Builder:
     shapes: dict[str, Shape] = field(default_factory=dict)
     values: dict[ir.Value, Result] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
+    readers: dict[ir.Value, int] = field(default_factory=dict)
     order: Int64Array | None = None
     read_raw: bool = False
-    _caps: dict[tuple[str, float], str] = field(default_factory=dict)
+    disordered: bool = False
+    relus: dict[tuple[str, float], str] = field(default_factory=dict)
     _flat: dict[str, str] = field(default_factory=dict)
     _work: int = 0
 
@@ -106,6 +109,15 @@ class Builder:
             raise Unsupported(f"its operand {position} is computed, not stored")
         return found
 
+    def integers(self, op: Op, position: int) -> tuple[int, ...] | None:
+        """A constant operand of integers, such as axes, or None."""
+        found = self.optional(op, position)
+        if found is None:
+            return None
+        if found.dtype.kind not in "iu" or found.ndim > 1 or found.size > MAX_INTEGERS:
+            raise Unsupported(f"its operand {position} is no list of integers")
+        return tuple(int(n) for n in found.ravel())
+
     def real(self, op: Op, position: int) -> FloatArray | None:
         """A constant operand in float64, or None; raises for NaN and infinity."""
         found = self.optional(op, position)
@@ -143,7 +155,7 @@ class Builder:
             return signal.index
         self.read_raw |= not signal.quantized
         if self.order is None:
-            self._lay(signal.index if signal.index.ndim > 1 else None)
+            self.lay(signal.index if signal.index.ndim > 1 else None)
         assert self.order is not None
         inverse = np.empty_like(self.order)
         inverse[self.order] = places(self.order.shape)
@@ -155,13 +167,20 @@ class Builder:
         if index.ndim != 3:
             raise Unsupported(f"works on images or signals, not on {('N', *signal.shape)}")
         if signal.node == self.input and self.order is None:
-            self._lay(signal.index)
+            self.lay(signal.index)
         shape = self.shapes[signal.node]
         if len(shape) != 3:
             raise Unsupported(f"makes an image {index.shape} of a flat value")
         if shape != index.shape or (self.places(signal).ravel() != places(shape)).any():
-            raise Unsupported("reads an image whose axes or pixels are in another order")
+            raise OtherOrder("reads an image whose axes or pixels are in another order")
         return signal.node
+
+    def all_of(self, signal: Signal) -> Signal:
+        """All of the value of a signal's node, in its own order."""
+        shape = self.shapes[signal.node]
+        order = places(shape) if signal.node != self.input else self.order
+        assert order is not None
+        return replace(signal, index=order.reshape(shape), pads=())
 
     def flat(self, signal: Signal) -> str:
         """The node whose value is that of the signal's node, flat."""
@@ -174,7 +193,7 @@ class Builder:
             self._flat[name] = self.put(Flatten(made), name).node
         return self._flat[name]
 
-    def _lay(self, index: Int64Array | None) -> None:
+    def lay(self, index: Int64Array | None) -> None:
         """Settle the order of the network's input: that in which it is read first."""
         if index is None or index.size != np.prod(self.inside):
             index = places(self.inside).reshape(self.inside)
@@ -190,199 +209,61 @@ class Builder:
 
     # -- values a channel ----------------------------------------------------------------------
 
-    def per_channel(self, signal: Signal, values: FloatArray) -> FloatArray:
+    def per_channel(self, signal: Signal, values: FloatArray, rest: float) -> FloatArray:
         """Values of single elements (*index.shape) as one a channel of the node, (C,).
+
+        Args:
+            signal: all of a node's value, or a part of it.
+            values: one for each of its elements.
+            rest: for channels of which it holds nothing.
 
         Raises:
             Unsupported: they differ inside a channel.
         """
         where = self.places(signal)
-        found = np.empty(int(np.prod(self.shapes[signal.node])))
+        found = np.full(int(np.prod(self.shapes[signal.node])), np.nan)
         found[where.ravel()] = values.ravel()
         rows = found.reshape(self.shapes[signal.node][0], -1)
-        if (rows != rows[:, :1]).any():
+        least, most = np.fmin.reduce(rows, axis=1), np.fmax.reduce(rows, axis=1)
+        if (least < most).any():
             raise Unsupported("its constant differs from pixel to pixel: use one a channel")
-        return rows[:, 0].copy()
+        return np.where(np.isnan(least), rest, least)
 
-    # -- what waits to be built ----------------------------------------------------------------
-
-    def affine(self, op: Op, signal: Signal, gain: FloatArray, shift: FloatArray) -> Signal:
-        """`gain * x + shift`: into the weights that compute x, else a norm of its own.
-
-        Args:
-            op: that asks for it.
-            signal: x.
-            gain, shift: broadcast to the tensor as ONNX does.
-        """
-        g, h = signal.spread(gain, self.batch), signal.spread(shift, self.batch)
-        if (g == 1).all() and (h == 0).all():
+    def normed(self, op: Op, signal: Signal) -> Signal:
+        """The signal with its affine map built, as a batch-norm on the model's input."""
+        if signal.affine is None:
             return signal
-        if signal.pads and h.any():
-            raise Unsupported("adds to a value that is padded with zeros: pad behind it")
-        if signal.node == self.input and not signal.is_clipped:
-            return self._input_affine(signal, g, h)
-        signal = self.settled(op, signal)
-        gains, shifts = self.per_channel(signal, g), self.per_channel(signal, h)
-        node = self.nodes[signal.node]
-        if signal.alone and isinstance(node, Conv2d | Linear):
-            weight = node.weight * gains.reshape(-1, *(1,) * (node.weight.ndim - 1))
-            bias = shifts if node.bias is None else node.bias * gains + shifts
-            self.put(replace(node, weight=weight, bias=bias), *self.sources[node.name])
-            return replace(signal, grid=None)
-        if signal.alone and isinstance(node, BatchNorm):
-            norm = replace(node, gamma=node.gamma * gains, beta=node.beta * gains + shifts)
-            self.put(norm, *self.sources[node.name])
-            return replace(signal, grid=None)
-        return self.same_place(signal, self.norm(op, signal, gains, shifts))
+        gains = self.per_channel(signal, signal.affine.gain[signal.index], 1)
+        shifts = self.per_channel(signal, signal.affine.shift[signal.index], 0)
+        made = self.same_place(signal, self.norm(op, signal, gains, shifts))
+        return replace(made, clip=signal.clip, clip_names=signal.clip_names)
 
     def norm(self, op: Op, signal: Signal, gains: FloatArray, shifts: FloatArray) -> Signal:
         """A batch-norm node that computes `gain * x + shift` a channel."""
         zeros, ones = np.zeros(len(gains)), np.ones(len(gains))
         return self.add(op, lambda n: BatchNorm(n, zeros, ones, gains, shifts, 0.0), signal.node)
 
-    def _input_affine(self, signal: Signal, g: FloatArray, h: FloatArray) -> Signal:
-        size = int(np.prod(self.inside))
-        before = signal.affine or Affine(np.ones(size), np.zeros(size))
-        gain, shift = before.gain.copy(), before.shift.copy()
-        where = signal.index.ravel()
-        gain[where] *= g.ravel()
-        shift[where] = shift[where] * g.ravel() + h.ravel()
-        return replace(signal, affine=Affine(gain, shift), grid=None)
-
-    def settled(self, op: Op, signal: Signal) -> Signal:
-        """The signal with its affine map and its bounds built; its pads stay."""
-        if signal.affine is not None:
-            gains = self.per_channel(signal, signal.affine.gain[signal.index])
-            shifts = self.per_channel(signal, signal.affine.shift[signal.index])
-            made = self.same_place(signal, self.norm(op, signal, gains, shifts))
-            signal = replace(made, clip=signal.clip, grid=None)
-        if not signal.is_clipped:
-            return signal
-        low, high = signal.clip
-        if signal.grid is not None:
-            return self.narrowed(op, replace(signal, clip=(-inf, inf)), low, high)
-        if low != 0:
-            raise Unsupported(
-                f"its operand is clipped to {low:g} .. {high:g}: only Relu, Clip from 0, or a "
-                "quantizer right behind the Clip has a spiking form"
-            )
-        if (signal.node, high) not in self._caps:
-            self.places(signal)
-            cap = None if high == inf else high
-            names = (f"{signal.node}_relu", f"{signal.node}_relu_{len(self.nodes)}")
-            name = identifier(names, self.nodes)
-            self._caps[signal.node, high] = self.put(Relu(name, cap), signal.node).node
-        return Signal(self._caps[signal.node, high], self.places(signal), pads=signal.pads)
-
-    def unpadded(self, signal: Signal) -> Signal:
-        """The signal; raises if zeros around it wait to be built."""
-        if signal.pads:
-            raise Unsupported("reads a padded value: only a Conv or a pool merges a Pad into it")
-        return signal
-
-    # -- grids ---------------------------------------------------------------------------------
-
-    def on_grid(self, op: Op, signal: Signal, grid: Grid, floor: bool = False) -> Signal:
-        """What a quantizer gives: nothing new, the grid of the input, or an activation.
-
-        Args:
-            op: the quantizer.
-            signal: what it reads, real.
-            grid: the multiples of its scale that it gives.
-            floor: rounds down rather than to the nearest.
-        """
-        (least, most), s = signal.clip, grid.scale
-        low = max(grid.low, _rounded(least / s)) if least > -inf else grid.low
-        high = min(grid.high, _rounded(most / s)) if most < inf else grid.high
-        if signal.pads and not low <= 0 <= high:
-            raise Unsupported("its grid does not hold the zeros of the padding before it")
-        before, narrower = signal.grid, Grid(s, low, high)
-        if op.ends and not signal.is_clipped:
-            self.drop(op)
-            return replace(signal, grid=before)
-        if before is not None and before.scale == s:
-            if low <= before.low and before.high <= high:
-                return replace(signal, clip=(-inf, inf))
-            if isinstance(self.nodes[signal.node], Activation):
-                return self.narrowed(op, replace(signal, clip=(-inf, inf)), low * s, high * s)
-        if signal.node == self.input and not signal.is_clipped:
-            found = self._input_grid(signal, narrower)
-            if found is not None:
-                return found
-        if low >= high:
-            raise Unsupported(f"leaves only {low} to {high} of its grid")
-        if signal.affine is not None:
-            signal = self.settled(op, replace(signal, clip=(-inf, inf)))
-        return self._staircase(op, signal, narrower, floor)
-
-    def _staircase(self, op: Op, signal: Signal, grid: Grid, floor: bool) -> Signal:
-        levels, s = grid.high - grid.low, grid.scale
-        if levels > MAX_LEVELS:
-            raise Unsupported(f"it has {levels} levels, expected 1 to {MAX_LEVELS}")
-        shift = (0.0 if floor else 0.5) - grid.low
-        where = self.places(signal)
-        made = self.add(
-            op, lambda n: Activation(n, s * levels, levels, shift, s * grid.low), signal.node
-        )
-        return Signal(made.node, where, grid, pads=signal.pads)
-
-    def narrowed(self, op: Op, signal: Signal, low: float, high: float) -> Signal:
-        """A signal on a grid, clipped to multiples of its scale."""
-        before, node = signal.grid, self.nodes[signal.node]
-        assert before is not None
-        s = before.scale
-        grid = Grid(
-            s,
-            before.low if low == -inf else max(before.low, _rounded(low / s)),
-            before.high if high == inf else min(before.high, _rounded(high / s)),
-        )
-        if grid == before:
-            return signal
-        if grid.low >= grid.high:
-            raise Unsupported(f"leaves only {grid.low} to {grid.high} of its grid")
-        if signal.node == self.input and signal.affine is None and signal.alone:
-            self._set_input_grid(grid)
-            return replace(signal, grid=grid)
-        if not isinstance(node, Activation) or node.ceiling != s * node.levels:
-            return self._staircase(op, signal, grid, floor=False)
-        levels = grid.high - grid.low
-        shift = node.shift + round(node.offset / s) - grid.low
-        changed = Activation(node.name, s * levels, levels, shift, s * grid.low)
-        if signal.alone:
-            self.put(changed, *self.sources[node.name])
-            return replace(signal, grid=grid)
-        made = self.add(op, lambda n: replace(changed, name=n), *self.sources[node.name])
-        return Signal(made.node, signal.index, grid, pads=signal.pads)
-
-    def _input_grid(self, signal: Signal, grid: Grid) -> Signal | None:
-        """The grid of the model's input, seen through its affine map; None if it has none.
-
-        g x + h = s k  is  x = (s / g) (k - h / s), a grid where h / s is an integer.
-        """
-        if signal.affine is not None:
-            gain = signal.affine.gain[signal.index]
-            shift = signal.affine.shift[signal.index] / grid.scale
-            g, m = float(gain.flat[0]), float(shift.flat[0])
-            if (gain != g).any() or (shift != m).any() or g <= 0 or abs(m - round(m)) > _SLACK:
-                return None
-            seen = Grid(grid.scale / g, grid.low - round(m), grid.high - round(m))
-        else:
-            seen = grid
-        node = self.nodes[self.input]
-        assert isinstance(node, Input)
-        if node.grid is not None and node.grid != seen:
-            return None
-        self._set_input_grid(seen)
-        return replace(signal, grid=grid, quantized=True)
-
-    def _set_input_grid(self, grid: Grid) -> None:
-        node = self.nodes[self.input]
-        assert isinstance(node, Input)
-        self.nodes[self.input] = replace(node, grid=grid)
+    # -- bookkeeping ---------------------------------------------------------------------------
 
     def drop(self, op: Op) -> None:
         """Note what is left out at the model's end."""
         self.dropped.append(f"{op.kind.lower()}:{op.names[0] or op.kind}")
+
+    def used(self) -> list[str]:
+        """The nodes that the last one depends on: a narrower one may have taken another's place."""
+        needed = {next(reversed(self.nodes))}
+        for name in reversed(self.nodes):
+            if name in needed:
+                needed.update(self.sources[name])
+        return [name for name in self.nodes if name in needed]
+
+    def release(self, op: Op) -> None:
+        """Forget the operands that nobody reads after an operator."""
+        for value in set(operands(op)):
+            if value in self.readers:
+                self.readers[value] -= 1
+                if not self.readers[value]:
+                    self.values.pop(value, None)
 
 
 class Unread(Exception):  # noqa: N818
@@ -393,10 +274,18 @@ def real(array: Array) -> FloatArray:
     """An array in float64; raises `Unsupported` for NaN, infinity and what is no number."""
     if array.dtype.kind not in "biuf" and array.dtype.kind != "V":
         raise Unsupported(f"a constant of type {array.dtype}")
-    found = np.asarray(array, np.float64)
+    with np.errstate(all="ignore"):
+        found = np.asarray(array, np.float64)
     if not np.isfinite(found).all():
         raise Unsupported("a constant holds NaN or infinity")
     return found
+
+
+def zeros(*shape: int) -> FloatArray:
+    """A weight to be filled; raises `Unsupported` where it would be huge."""
+    if prod(shape) > MAX_MADE_ELEMENTS:
+        raise Unsupported(f"needs a weight {shape}, the limit is {MAX_MADE_ELEMENTS} elements")
+    return np.zeros(shape)
 
 
 def _array(value: ir.Value) -> Array:
@@ -405,8 +294,3 @@ def _array(value: ir.Value) -> Array:
         return np.asarray(value.const_value.numpy())
     except (ValueError, TypeError, OverflowError) as error:
         raise Unsupported(f"its stored tensor cannot be read: {error}") from error
-
-
-def _rounded(x: float) -> int:
-    """To the nearest integer, ties to even, as ONNX Runtime does."""
-    return int(np.clip(np.round(x), -(1 << 40), 1 << 40))

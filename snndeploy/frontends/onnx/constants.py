@@ -31,6 +31,8 @@ def folded(op: Op, operands: list[Array | None]) -> Array:
     try:
         with np.errstate(all="ignore"):
             found = np.asarray(function(op, *operands))
+    except AttributeError as error:  # None, where an operand should be
+        raise Unsupported("an operand is missing") from error
     except (ValueError, TypeError, IndexError, KeyError, OverflowError, MemoryError) as error:
         first = (str(error).strip().splitlines() or ["no such operands"])[0]
         raise Unsupported(f"its stored operands do not fit: {first[:200]}") from error
@@ -65,12 +67,12 @@ def _divide(x: Array, y: Array) -> Array:
 def _constant(op: Op) -> Array:
     for name, kind in (("value_float", np.float32), ("value_int", np.int64)):
         if op.has(name):
-            read = op.float if kind is np.float32 else op.int
+            read = op.number if kind is np.float32 else op.integer
             return np.asarray(read(name), kind)
     if op.has("value_ints"):
-        return np.asarray(op.ints("value_ints"), np.int64)
+        return np.asarray(op.integers("value_ints"), np.int64)
     if op.has("value_floats"):
-        return np.asarray(op.floats("value_floats"), np.float32)
+        return np.asarray(op.numbers("value_floats"), np.float32)
     return op.tensor("value")
 
 
@@ -80,9 +82,9 @@ def _constant_of_shape(op: Op, shape: Array) -> Array:
 
 
 def _cast(op: Op, x: Array) -> Array:
-    if op.int("to") not in _DTYPES:
+    if op.integer("to") not in _DTYPES:
         raise Unsupported("casts to a type that is not read")
-    return x.astype(_DTYPES[op.int("to")])
+    return x.astype(_DTYPES[op.integer("to")])
 
 
 _DTYPES: dict[int, Any] = {
@@ -96,7 +98,7 @@ _DTYPES: dict[int, Any] = {
 
 
 def _gather(op: Op, x: Array, indices: Array) -> Array:
-    axis = op.int("axis", 0)
+    axis = op.integer("axis", 0)
     _limited((*indices.shape, *x.shape[:axis], *x.shape[axis + 1 :]))
     return np.take(x, indices.astype(np.int64), axis)
 
@@ -104,7 +106,7 @@ def _gather(op: Op, x: Array, indices: Array) -> Array:
 def _axes(op: Op, given: Array | None) -> tuple[int, ...] | None:
     if given is not None:
         return tuple(int(n) for n in given.ravel())
-    return op.ints("axes") if op.has("axes") else None
+    return op.integers("axes") if op.has("axes") else None
 
 
 def _unsqueeze(op: Op, x: Array, axes: Array | None = None) -> Array:
@@ -117,29 +119,29 @@ def _squeeze(op: Op, x: Array, axes: Array | None = None) -> Array:
 
 def _reshape(op: Op, x: Array, shape: Array) -> Array:
     wanted = [int(n) for n in shape.ravel()]
-    if not op.int("allowzero", 0):
+    if not op.integer("allowzero", 0):
         wanted = [x.shape[i] if n == 0 else n for i, n in enumerate(wanted)]
     return x.reshape(wanted)
 
 
 def _flatten(op: Op, x: Array) -> Array:
-    return x.reshape(prod(x.shape[: op.int("axis", 1)]), -1)
+    return x.reshape(prod(x.shape[: op.integer("axis", 1)]), -1)
 
 
 def _transpose(op: Op, x: Array) -> Array:
-    return x.transpose(op.ints("perm") if op.has("perm") else None)
+    return x.transpose(op.integers("perm") if op.has("perm") else None)
 
 
 def _concat(op: Op, *parts: Array) -> Array:
-    return np.concatenate(parts, op.int("axis"))
+    return np.concatenate(parts, op.integer("axis"))
 
 
 def _slice(op: Op, x: Array, *bounds: Array | None) -> Array:
     if bounds:
         starts, ends, axes, steps = (*bounds, None, None)[:4]
     else:
-        starts, ends = np.array(op.ints("starts")), np.array(op.ints("ends"))
-        axes, steps = np.array(op.ints("axes", tuple(range(len(starts))))), None
+        starts, ends = np.array(op.integers("starts")), np.array(op.integers("ends"))
+        axes, steps = np.array(op.integers("axes", tuple(range(len(starts))))), None
     if starts is None or ends is None:
         raise ValueError("its bounds are missing")
     places = range(len(starts)) if axes is None else [int(n) for n in axes]
@@ -163,9 +165,9 @@ def _range(op: Op, start: Array, stop: Array, step: Array) -> Array:
 def _reduce(function: Callable[..., Any]) -> Callable[..., Array]:
     def apply(op: Op, x: Array, axes: Array | None = None) -> Array:
         over = _axes(op, axes) or None
-        if over is None and op.int("noop_with_empty_axes", 0):
+        if over is None and op.integer("noop_with_empty_axes", 0):
             return x
-        found = function(x, axis=over, keepdims=bool(op.int("keepdims", 1)))
+        found = function(x, axis=over, keepdims=bool(op.integer("keepdims", 1)))
         return np.asarray(found, x.dtype)
 
     return apply
@@ -173,12 +175,12 @@ def _reduce(function: Callable[..., Any]) -> Callable[..., Array]:
 
 def _shape(op: Op, x: Array) -> Array:
     found = np.array(x.shape, np.int64)
-    return found[op.int("start", 0) : op.int("end", x.ndim)]
+    return found[op.integer("start", 0) : op.integer("end", x.ndim)]
 
 
 def _clip(op: Op, x: Array, low: Array | None = None, high: Array | None = None) -> Array:
-    least = op.float("min", -np.inf) if low is None else low
-    most = op.float("max", np.inf) if high is None else high
+    least = op.number("min", -np.inf) if low is None else low
+    most = op.number("max", np.inf) if high is None else high
     return np.clip(x, least, most).astype(x.dtype)
 
 
@@ -209,7 +211,7 @@ FOLDS: dict[str, Callable[..., Array]] = {
     "Mul": _elementwise(np.multiply),
     "Div": _elementwise(_divide),
     "Pow": _elementwise(np.power),
-    "Mod": lambda op, x, y: _elementwise(np.fmod if op.int("fmod", 0) else np.mod)(op, x, y),
+    "Mod": lambda op, x, y: _elementwise(np.fmod if op.integer("fmod", 0) else np.mod)(op, x, y),
     "Max": _elementwise(lambda *xs: np.maximum.reduce(np.broadcast_arrays(*xs))),
     "Min": _elementwise(lambda *xs: np.minimum.reduce(np.broadcast_arrays(*xs))),
     "Equal": _elementwise(np.equal),

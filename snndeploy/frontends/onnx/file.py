@@ -32,12 +32,22 @@ def load_onnx(path: Path) -> Network:
         UnsupportedModelError: the model holds operators that cannot become spiking.
     """
     where = str(path)
-    proto = _parsed(_content(path, MAX_FILE_BYTES), where)
+    content = _content(path, MAX_FILE_BYTES)
     try:
-        _fetch_external(proto, path.parent)
-        return from_proto(proto, re.sub(r"\W", "_", path.stem))
+        return from_bytes(content, re.sub(r"\W", "_", path.stem), path.parent)
     except FileFormatError as error:
         raise FileFormatError(error.problem, where=where, remedy=error.remedy) from error
+
+
+def from_bytes(content: bytes, name: str = "model", folder: Path | None = None) -> Network:
+    """Read an ONNX message as bytes; tensors outside it lie in `folder`.
+
+    Raises:
+        FileFormatError, UnsupportedModelError: as `load_onnx`.
+    """
+    proto = _parsed(content)
+    _fetch_external(proto, folder)
+    return from_proto(proto, name)
 
 
 def from_proto(proto: onnx.ModelProto, name: str = "model") -> Network:
@@ -61,26 +71,27 @@ def _content(path: Path, limit: int) -> bytes:
         raise FileFormatError(f"cannot be read: {error.strerror}", where=str(path)) from error
 
 
-def _parsed(content: bytes, where: str) -> onnx.ModelProto:
+def _parsed(content: bytes) -> onnx.ModelProto:
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(content)
     except (DecodeError, ValueError, RecursionError) as error:
         raise FileFormatError(
             "is not an ONNX model, or is cut off",
-            where=where,
             remedy="export it again, and copy the whole file",
         ) from error
     if not proto.HasField("graph"):
-        raise FileFormatError("is not an ONNX model: it holds no graph", where=where)
+        raise FileFormatError("is not an ONNX model: it holds no graph")
     return proto
 
 
-def _fetch_external(proto: onnx.ModelProto, folder: Path) -> None:
+def _fetch_external(proto: onnx.ModelProto, folder: Path | None) -> None:
     """Put tensors that lie in files beside the model into the model."""
     budget = MAX_EXTERNAL_BYTES
     for tensor in tensors(proto):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            if folder is None:
+                raise FileFormatError(f"tensor {tensor.name[:80]!r} lies outside the message")
             tensor.raw_data = _external(tensor, folder, budget)
             budget -= len(tensor.raw_data)
             tensor.data_location = onnx.TensorProto.DEFAULT
@@ -90,7 +101,7 @@ def _fetch_external(proto: onnx.ModelProto, folder: Path) -> None:
 def _external(tensor: onnx.TensorProto, folder: Path, budget: int) -> bytes:
     """The bytes of a tensor in a file that lies in the model's own folder, or below it."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    location, label = entries.get("location", ""), f"tensor '{tensor.name[:80]}'"
+    location, label = entries.get("location", ""), f"tensor {tensor.name[:80]!r}"
     parts = {*PurePosixPath(location).parts, *PureWindowsPath(location).parts}
     outside = PurePosixPath(location).is_absolute() or PureWindowsPath(location).anchor
     path = folder / location
@@ -109,7 +120,8 @@ def _external(tensor: onnx.TensorProto, folder: Path, budget: int) -> bytes:
             raise FileFormatError(f"holds more than {MAX_EXTERNAL_BYTES} bytes of external data")
         with path.open("rb") as stream:
             stream.seek(start)
-            return stream.read(count)
+            data: bytes = stream.read(count)
+        return data
     except (OSError, ValueError, OverflowError) as error:
         raise FileFormatError(
             f"{label}: its data in {location[:80]!r} cannot be read",

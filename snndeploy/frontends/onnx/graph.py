@@ -6,7 +6,6 @@ the logits, need not become spiking. It is left out, and the network's history s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import onnx
@@ -117,8 +116,3 @@ def _needed(graph: ir.Graph) -> tuple[Op, ...]:
 
 def _domain(node: ir.Node) -> str:
     return "" if node.domain == "ai.onnx" else node.domain
-
-
-def operands(op: Op) -> Iterator[ir.Value]:
-    """The values that an operator reads."""
-    return (v for v in op.node.inputs if v is not None)

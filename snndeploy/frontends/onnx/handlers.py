@@ -7,6 +7,7 @@ from collections.abc import Callable
 from snndeploy.frontends.onnx import (
     activations,
     arithmetic,
+    parts,
     pools,
     qlinear,
     quantizers,
@@ -15,8 +16,9 @@ from snndeploy.frontends.onnx import (
 )
 from snndeploy.frontends.onnx.builder import Builder, Result
 from snndeploy.frontends.onnx.op import Op
+from snndeploy.frontends.onnx.signal import Signal
 
-Handler = Callable[[Builder, Op], Result]
+Handler = Callable[[Builder, Op], Result | list[Signal]]
 
 QUANTIZERS: dict[str, Handler] = {
     "QuantizeLinear": quantizers.quantize_linear,
@@ -58,6 +60,9 @@ STANDARD: dict[str, Handler] = {
     "Squeeze": shapes.squeeze,
     "Unsqueeze": shapes.unsqueeze,
     "Pad": shapes.pad,
+    "Slice": parts.cut,
+    "Split": parts.split,
+    "Gather": parts.gather,
     "QLinearConv": qlinear.qlinear_conv,
     "QLinearMatMul": qlinear.qlinear_matmul,
     "RequantShift": quantizers.requant_shift,
@@ -135,13 +140,13 @@ REMEDIES: dict[str, str] = {
             "MatMulIntegerToFloat",
         ),
         "its scale is found anew for each sample: quantize statically, with calibration data",
-    ),  # fmt: skip
+    ),
     **dict.fromkeys(
         ("Attention", "MultiHeadAttention", "Einsum"), "products of values have no spiking form"
     ),
     **dict.fromkeys(
-        ("Slice", "Gather", "Split", "Resize", "Upsample", "DepthToSpace", "SpaceToDepth"),
-        "only values as a whole are passed on: use a Conv with fitting weights",
+        ("Resize", "Upsample", "DepthToSpace", "SpaceToDepth", "Tile", "Expand"),
+        "values are passed on as they are: use a Conv with fitting weights",
     ),
     "ConvTranspose": "use Conv, or Resize outside the model",
     "LpPool": "use AveragePool or MaxPool",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,35 +47,34 @@ class Op:
     @property
     def names(self) -> tuple[str, ...]:
         """Candidates for its name in a network."""
-        readable = [_readable(text or "") for text in (self.node.name, *self._outputs)]
-        return (*readable, self.kind.lower())
-
-    @property
-    def _outputs(self) -> list[str | None]:
-        return [value.name for value in self.node.outputs]
+        given = (self.node.name, *(value.name for value in self.node.outputs))
+        return (*(readable(text or "") for text in given), self.kind.lower())
 
     def has(self, name: str) -> bool:
         """Whether an attribute is given."""
         return name in self.node.attributes
 
-    def int(self, name: str, default: int | None = None) -> int:
+    def integer(self, name: str, default: int | None = None) -> int:
         """An integer attribute."""
         value = self._value(name, ir.AttributeType.INT, default)
         return int(value)
 
-    def float(self, name: str, default: float | None = None) -> float:
+    def number(self, name: str, default: float | None = None) -> float:
         """A real attribute."""
         return float(self._value(name, ir.AttributeType.FLOAT, default))
 
     def text(self, name: str, default: str = "") -> str:
         """A text attribute."""
-        return str(self._value(name, ir.AttributeType.STRING, default))
+        value = str(self._value(name, ir.AttributeType.STRING, default))
+        if len(value) > _SHOWN or not value.isprintable():
+            raise Unsupported(f"its attribute '{name}' is {value[:_SHOWN]!r}")
+        return value
 
-    def ints(self, name: str, default: tuple[int, ...] | None = None) -> tuple[int, ...]:
+    def integers(self, name: str, default: tuple[int, ...] | None = None) -> tuple[int, ...]:
         """An attribute of several integers."""
         return tuple(int(n) for n in self._value(name, ir.AttributeType.INTS, default))
 
-    def floats(self, name: str) -> tuple[float, ...]:
+    def numbers(self, name: str) -> tuple[float, ...]:
         """An attribute of several real numbers."""
         return tuple(float(x) for x in self._value(name, ir.AttributeType.FLOATS, None))
 
@@ -93,7 +93,12 @@ class Op:
         return attribute.value
 
 
-def _readable(name: str) -> str:
+def operands(op: Op) -> Iterator[ir.Value]:
+    """The values that an operator reads."""
+    return (value for value in op.node.inputs if value is not None)
+
+
+def readable(name: str) -> str:
     """The last of several names that a converter joined, its end if it is long."""
     last = re.sub(r"\W+", "_", name.rsplit(";", maxsplit=1)[-1], flags=re.ASCII).strip("_")
     return last[-48:].lstrip("_0123456789")

@@ -7,7 +7,8 @@ import numpy as np
 from snndeploy.frontends.onnx import arithmetic, pools, weights
 from snndeploy.frontends.onnx.builder import Builder, Result, real
 from snndeploy.frontends.onnx.op import Op
-from snndeploy.frontends.onnx.quantizers import dequantize, quantize, quantizer
+from snndeploy.frontends.onnx.pending import affine
+from snndeploy.frontends.onnx.quantizers import dequantize, quantize, quantizer, worth
 from snndeploy.frontends.onnx.signal import Signal
 from snndeploy.frontends.reading import Unsupported
 from snndeploy.numerics import FloatArray
@@ -32,15 +33,15 @@ def qlinear_matmul(b: Builder, op: Op) -> Signal:
 
 def qgemm(b: Builder, op: Op) -> Signal:
     """com.microsoft QGemm: a, scale, zero, b, scale, zero, c, and those of y if it is quantized."""
-    x, transposed = _signal(b, op, 0), bool(op.int("transB", 0))
+    x, transposed = _signal(b, op, 0), bool(op.integer("transB", 0))
     weight = _weight(b, op, 3, axis=0 if transposed else -1)
-    if weight.ndim != 2 or op.int("transA", 0) or x.index.ndim != 1:
+    if weight.ndim != 2 or op.integer("transA", 0) or x.index.ndim != 1:
         raise Unsupported(f"a matrix {weight.shape} on {('N', *x.shape)}")
-    alpha = op.float("alpha", 1.0)
+    alpha = op.number("alpha", 1.0)
     made = weights.dense(b, op, x, alpha * (weight if transposed else weight.T))
     bias = _bias(b, op, 6, 1, 4)
     if bias is not None:
-        made = b.affine(op, made, np.ones(()), alpha * bias)
+        made = affine(b, op, made, np.ones(()), alpha * bias)
     return _quantized(b, op, made, 7) if b.operand(op, 7) is not None else made
 
 
@@ -57,7 +58,7 @@ def qlinear_mul(b: Builder, op: Op) -> Signal:
         x, y = y, x
     if not isinstance(x, Signal) or isinstance(y, Signal):
         raise Unsupported("multiplies two values: only stored factors have a spiking form")
-    return _quantized(b, op, b.affine(op, x, real(y), np.zeros(())), 6)
+    return _quantized(b, op, affine(b, op, x, real(y), np.zeros(())), 6)
 
 
 def qlinear_average_pool(b: Builder, op: Op) -> Signal:
@@ -79,12 +80,7 @@ def qlinear_concat(b: Builder, op: Op) -> Signal:
     branches = [_signal(b, op, i) for i in range(2, len(op.node.inputs), 3)]
     if not branches:
         raise Unsupported("joins nothing")
-    return _quantized(b, op, arithmetic.joined(b, op, branches, op.int("axis")), 0)
-
-
-def qlinear_leaky_relu(b: Builder, op: Op) -> Signal:
-    """com.microsoft QLinearLeakyRelu, QLinearSigmoid: refused with what to use instead."""
-    raise Unsupported("has no spiking form: use Relu")
+    return _quantized(b, op, arithmetic.joined(b, op, branches, op.integer("axis")), 0)
 
 
 def _signal(b: Builder, op: Op, first: int) -> Signal:
@@ -101,17 +97,17 @@ def _real(b: Builder, op: Op, first: int) -> Result:
         return dequantize(b, op, x, scale, zero)
     if x is None:
         raise Unsupported(f"its operand {first} is missing")
-    s, z = real(scale), 0.0 if zero is None else real(zero)
-    if s.size != 1:
-        raise Unsupported(f"{s.size} scales for operand {first}")
-    return (real(x) - z) * s.reshape(())
+    s, z = real(scale), np.zeros(()) if zero is None else real(zero)
+    if not s.size == z.size == 1:
+        raise Unsupported(f"{s.size} scales and {z.size} zero points for operand {first}")
+    return worth(x, s.reshape(()), z.reshape(()))
 
 
 def _weight(b: Builder, op: Op, first: int, axis: int) -> FloatArray:
     """A stored weight with one scale, or one a channel along `axis`."""
     q, s, zero = (b.constant(op, first + i) for i in range(3))
     scales, zeros = real(s), real(zero)
-    if scales.size > 1 or zeros.size > 1:
+    if not scales.size == zeros.size == 1:
         shape = [1] * q.ndim
         shape[axis] = -1
         if any(v.size not in (1, q.shape[axis]) for v in (scales, zeros)):
@@ -121,7 +117,7 @@ def _weight(b: Builder, op: Op, first: int, axis: int) -> FloatArray:
         scales, zeros = scales.reshape(()), zeros.reshape(())
     if (scales <= 0).any():
         raise Unsupported("a scale is not above 0")
-    return (real(q) - zeros) * scales
+    return worth(q, scales, zeros)
 
 
 def _bias(b: Builder, op: Op, at: int, x_scale: int, w_scale: int) -> FloatArray | None:
@@ -145,5 +141,5 @@ def _quantized(b: Builder, op: Op, x: Signal, at: int) -> Signal:
 
 
 def _channels_first(op: Op) -> None:
-    if op.int("channels_last", 0):
+    if op.integer("channels_last", 0):
         raise Unsupported("has its channels last: export the model with channels first")

@@ -12,7 +12,9 @@ import numpy as np
 import onnx_ir as ir
 
 from snndeploy.frontends.onnx.builder import Builder, Result, real
+from snndeploy.frontends.onnx.grids import on_grid
 from snndeploy.frontends.onnx.op import Op
+from snndeploy.frontends.onnx.pending import affine, settled, unpadded
 from snndeploy.frontends.onnx.signal import Quantizer, Signal
 from snndeploy.frontends.reading import Unsupported
 from snndeploy.nodes import Activation, Array, Grid, Input
@@ -55,15 +57,21 @@ def dequantize_linear(b: Builder, op: Op) -> Result:
         raise Unsupported("its operand 0 is missing")
     if isinstance(x, Signal):
         return dequantize(b, op, x, scale, zero)
-    spread, zeros = _blocks(op, x, scale, zero)
-    return (real(x) - zeros) * spread
+    return worth(x, *_blocks(op, x, scale, zero))
+
+
+def worth(q: Array, scale: FloatArray, zero: FloatArray) -> FloatArray:
+    """`(q - zero) * scale` in float64, with one array of that size: weights are large."""
+    found: FloatArray = np.subtract(q, zero, dtype=np.float64)
+    found *= scale
+    return found
 
 
 def quantize(b: Builder, op: Op, x: Signal, by: Quantizer) -> Signal:
     """A real signal as stored integers."""
     if x.stored is not None or x.raw is not None:
         raise Unsupported("quantizes integers")
-    return replace(b.on_grid(op, x, by.grid, by.floor), stored=by)
+    return replace(on_grid(b, op, x, by.grid, by.floor), stored=by)
 
 
 def dequantize(b: Builder, op: Op, x: Signal, scale: Array, zero: Array | None) -> Signal:
@@ -83,7 +91,7 @@ def dequantize(b: Builder, op: Op, x: Signal, scale: Array, zero: Array | None) 
     if before.zero_point == z and x.pads:
         raise Unsupported("dequantizes a padded value with another scale than it has")
     gain = np.float64(s / before.scale)
-    return b.affine(op, plain, np.asarray(gain), np.asarray(s * (before.zero_point - z)))
+    return affine(b, op, plain, np.asarray(gain), np.asarray(s * (before.zero_point - z)))
 
 
 def _input_on(b: Builder, x: Signal, scale: float, zero: int) -> Signal:
@@ -104,7 +112,7 @@ def as_numbers(b: Builder, op: Op, x: Signal) -> Signal:
     if x.stored is None:
         return x
     gain, shift = np.asarray(1 / x.stored.scale), np.asarray(float(x.stored.zero_point))
-    return b.affine(op, replace(x, stored=None), gain, shift)
+    return affine(b, op, replace(x, stored=None), gain, shift)
 
 
 def quantizer(scale: Array, zero: Array | None, limits: tuple[int, int]) -> Quantizer:
@@ -131,11 +139,11 @@ def quant(b: Builder, op: Op) -> Result:
     mode = op.text("rounding_mode", "ROUND").upper()
     if mode not in ("ROUND", "HALF_EVEN", "FLOOR"):
         raise Unsupported(f"rounds by {mode}: use ROUND or FLOOR")
-    signed, narrow = op.int("signed", 1), op.int("narrow", 0)
+    signed, narrow = op.integer("signed", 1), op.integer("narrow", 0)
     limits = _limits(_integer(bits), bool(signed), bool(narrow))
     if isinstance(x, Signal):
         by = replace(quantizer(scale, zero, limits), floor=mode == "FLOOR")
-        return b.on_grid(op, x, by.grid, by.floor)
+        return on_grid(b, op, x, by.grid, by.floor)
     s, z = _positive(scale), real(zero)
     rounding = np.floor if mode == "FLOOR" else np.round
     return (rounding(np.clip(_divided(x, s) + z, *limits)) - z) * s
@@ -150,7 +158,7 @@ def bipolar_quant(b: Builder, op: Op) -> Result:
     if op.ends:
         b.drop(op)
         return x
-    x = b.unpadded(b.settled(op, x))
+    x = unpadded(settled(b, op, x))
     where = b.places(x)
     made = b.add(op, lambda n: Activation(n, 2 * s, 1, 1.0, -s), x.node)
     return Signal(made.node, where)
@@ -177,9 +185,9 @@ def requant_shift(b: Builder, op: Op) -> Result:
     signed = uniform(op.tensor("signed"), "sign")
     if div <= 0 or (mul < 0).any() or not 2 <= levels <= 1 << MAX_BITS:
         raise Unsupported(f"divides by {div:g} to {levels} levels")
-    scaled = b.affine(op, x, _behind_channels(mul, x) / div, _behind_channels(add, x) / div)
+    scaled = affine(b, op, x, _behind_channels(mul, x) / div, _behind_channels(add, x) / div)
     low = -(levels // 2) if signed else 0
-    return b.on_grid(op, scaled, Grid(1.0, low, low + levels - 1))
+    return on_grid(b, op, scaled, Grid(1.0, low, low + levels - 1))
 
 
 def _behind_channels(values: FloatArray, x: Signal) -> FloatArray:
@@ -192,9 +200,10 @@ def _behind_channels(values: FloatArray, x: Signal) -> FloatArray:
 def _divided(x: Array, scale: FloatArray) -> FloatArray:
     """Stored values in units of a scale, in their own precision: it decides what is a tie."""
     real(x)
-    if x.dtype == np.float32:
-        return (x / scale.astype(np.float32)).astype(np.float64)
-    return real(x) / scale
+    with np.errstate(all="ignore"):
+        if x.dtype == np.float32:
+            return (x / scale.astype(np.float32)).astype(np.float64)
+        return real(x) / scale
 
 
 def _limits(bits: int, signed: bool, narrow: bool) -> tuple[int, int]:
@@ -214,7 +223,7 @@ def _stored_type(op: Op) -> ir.DataType:
             return tensor.dtype
         if inputs[2].dtype is not None:
             return inputs[2].dtype
-    stated = op.int("output_dtype", 0)
+    stated = op.integer("output_dtype", 0)
     try:
         return ir.DataType(stated) if stated else ir.DataType.UINT8
     except ValueError as error:
@@ -229,7 +238,7 @@ def _blocks(op: Op, x: Array, scale: Array, zero: Array | None) -> tuple[FloatAr
         return s.reshape(()), z.reshape(())
     if z.shape != s.shape:
         raise Unsupported(f"{s.shape} scales and {z.shape} zero points")
-    axis, block = op.int("axis", 1), op.int("block_size", 0)
+    axis, block = op.integer("axis", 1), op.integer("block_size", 0)
     if not -x.ndim <= axis < x.ndim:
         raise Unsupported(f"axis {axis} of a tensor {x.shape}")
     if s.ndim == x.ndim and block > 0:

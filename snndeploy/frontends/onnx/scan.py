@@ -16,7 +16,7 @@ MAX_RANK = 8
 OLDEST_OPSET = 7
 """Broadcasting as in NumPy, and batch-norm without training, start there."""
 
-_BITS = {
+_BITS: dict[int, int] = {
     TensorProto.FLOAT: 32, TensorProto.UINT8: 8, TensorProto.INT8: 8, TensorProto.UINT16: 16,
     TensorProto.INT16: 16, TensorProto.INT32: 32, TensorProto.INT64: 64, TensorProto.BOOL: 8,
     TensorProto.FLOAT16: 16, TensorProto.DOUBLE: 64, TensorProto.UINT32: 32,
@@ -25,7 +25,7 @@ _BITS = {
 }  # fmt: skip
 """The types that are read, and the size of an element."""
 
-_FIELDS = {
+_FIELDS: dict[int, str] = {
     TensorProto.FLOAT: "float_data",
     TensorProto.DOUBLE: "double_data",
     TensorProto.INT64: "int64_data",
@@ -38,12 +38,18 @@ _FIELDS = {
 def tensors(proto: onnx.ModelProto) -> Iterator[TensorProto]:
     """Every dense tensor that a model stores."""
     yield from proto.graph.initializer
-    for nodes in (proto.graph.node, *(function.node for function in proto.functions)):
-        for node in nodes:
-            for attribute in node.attribute:
-                if attribute.HasField("t"):
-                    yield attribute.t
-                yield from attribute.tensors
+    for node in _nodes(proto):
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+
+
+def _nodes(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """The operators of the graph and of all functions."""
+    yield from proto.graph.node
+    for function in proto.functions:
+        yield from function.node
 
 
 def scan(proto: onnx.ModelProto) -> None:
@@ -53,6 +59,7 @@ def scan(proto: onnx.ModelProto) -> None:
         FileFormatError: the first thing that is wrong.
     """
     graph = proto.graph
+    _check_text(_names(proto))
     _check_opset(proto)
     count = _expanded(proto)
     if not 0 < count <= MAX_OPERATORS:
@@ -61,6 +68,8 @@ def scan(proto: onnx.ModelProto) -> None:
         raise FileFormatError("stores sparse tensors", remedy="store them densely")
     for tensor in tensors(proto):
         _check_tensor(tensor)
+    for node in _nodes(proto):
+        _check_attributes(node)
     given = [value.name for value in graph.input]
     stored = [tensor.name for tensor in graph.initializer]
     _check_once(given, "input")
@@ -137,6 +146,39 @@ def _check_tensor(tensor: TensorProto) -> None:
         expected = -(-count * bits // 8) if bits < 8 else count
     if found != expected:
         raise FileFormatError(f"{label} of shape {dims} has {found} values or bytes of {expected}")
+
+
+def _names(proto: onnx.ModelProto) -> Iterator[str]:
+    for node in _nodes(proto):
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    for value in (*proto.graph.input, *proto.graph.output):
+        yield value.name
+    for tensor in tensors(proto):
+        yield tensor.name
+    for function in proto.functions:
+        yield from (function.name, function.domain, *function.input, *function.output)
+
+
+def _check_text(names: Iterable[object]) -> None:
+    for name in names:
+        # Protobuf gives what is not UTF-8 as bytes. A line break would break an error's line.
+        if not isinstance(name, str) or not name.isprintable():
+            raise FileFormatError(f"the name {name!r:.80} is no text")
+
+
+def _check_attributes(node: onnx.NodeProto) -> None:
+    """Attributes have one name each, and their texts are texts."""
+    label = f"'{node.name[:80] or node.op_type[:80]}'"
+    names = [attribute.name for attribute in node.attribute]
+    if len(set(names)) != len(names):
+        raise FileFormatError(f"{label} has two attributes of one name")
+    try:
+        for attribute in node.attribute:
+            for text in (attribute.s, *attribute.strings):
+                text.decode()
+    except UnicodeDecodeError as error:
+        raise FileFormatError(f"an attribute of {label} is no text") from error
 
 
 def _check_once(names: Iterable[str], kind: str) -> None:

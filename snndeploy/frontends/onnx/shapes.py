@@ -9,10 +9,12 @@ import numpy as np
 
 from snndeploy.frontends.onnx.builder import Builder, Result
 from snndeploy.frontends.onnx.op import Op
+from snndeploy.frontends.onnx.parts import padded_channels
+from snndeploy.frontends.onnx.pending import settled, unpadded
 from snndeploy.frontends.onnx.quantizers import as_numbers, uniform
 from snndeploy.frontends.onnx.signal import Signal
 from snndeploy.frontends.reading import Unsupported
-from snndeploy.nodes import Array, Shape
+from snndeploy.nodes import Shape
 
 
 def identity(b: Builder, op: Op) -> Result:
@@ -25,7 +27,7 @@ def identity(b: Builder, op: Op) -> Result:
 def cast(b: Builder, op: Op) -> Result:
     """Cast to a real type; stored integers are taken for numbers."""
     x = b.signal(op, stored=True)
-    if op.int("to") not in (1, 10, 11, 16):
+    if op.integer("to") not in (1, 10, 11, 16):
         raise Unsupported("casts to a type that is not real")
     return as_numbers(b, op, x)
 
@@ -34,14 +36,14 @@ def shape(b: Builder, op: Op) -> Result:
     """Shape: of one sample, or of as many as the model declares."""
     x = b.signal(op, stored=True)
     found = np.array((b.batch, *x.shape), np.int64)
-    return found[op.int("start", 0) : op.int("end", len(found))]
+    return found[op.integer("start", 0) : op.integer("end", len(found))]
 
 
 def transpose(b: Builder, op: Op) -> Result:
     """Transpose that keeps the batch in front."""
     x = b.signal(op, stored=True)
     rank = len(x.shape) + 1
-    perm = op.ints("perm", tuple(reversed(range(rank))))
+    perm = op.integers("perm", tuple(reversed(range(rank))))
     if sorted(perm) != list(range(rank)):
         raise Unsupported(f"perm {perm} of {rank} axes")
     if perm[0] != 0:
@@ -54,8 +56,8 @@ def transpose(b: Builder, op: Op) -> Result:
 def reshape(b: Builder, op: Op) -> Result:
     """Reshape that leaves each sample's elements together."""
     x = b.signal(op, stored=True)
-    wanted = [int(n) for n in b.constant(op, 1).ravel()]
-    if not op.int("allowzero", 0):
+    wanted = list(b.integers(op, 1) or ())
+    if not op.integer("allowzero", 0):
         before = (b.batch, *x.shape)
         wanted = [before[i] if n == 0 and i < len(before) else n for i, n in enumerate(wanted)]
     size = b.batch * x.index.size
@@ -66,23 +68,22 @@ def reshape(b: Builder, op: Op) -> Result:
         raise Unsupported(
             f"reshapes {(b.batch, *x.shape)} to {tuple(wanted)}: the batch must stay in front"
         )
-    return reshaped(b, x, tuple(wanted[1:]))
+    return reshaped(x, tuple(wanted[1:]))
 
 
-def reshaped(b: Builder, x: Signal, after: Shape) -> Signal:
-    """A signal in another shape; axes of size 1 may come and go around a padded one."""
+def reshaped(x: Signal, after: Shape) -> Signal:
+    """A signal in another shape."""
     if x.shape == after:
         return x
-    b.unpadded(x)
-    return replace(x, index=x.index.reshape(after))
+    return replace(x, index=unpadded(x).index.reshape(after))
 
 
 def flatten(b: Builder, op: Op) -> Result:
     """Flatten from the first axis behind the batch."""
-    x, axis = b.signal(op, stored=True), op.int("axis", 1)
+    x, axis = b.signal(op, stored=True), op.integer("axis", 1)
     if axis not in (1, -len(x.shape)):
         raise Unsupported(f"flattens from axis {axis}, expected 1")
-    return reshaped(b, x, (prod(x.shape),))
+    return reshaped(x, (prod(x.shape),))
 
 
 def squeeze(b: Builder, op: Op) -> Result:
@@ -93,21 +94,21 @@ def squeeze(b: Builder, op: Op) -> Result:
         axes = tuple(i for i, n in enumerate(x.shape, 1) if n == 1)
     if 0 in axes or any(x.shape[axis - 1] != 1 for axis in axes):
         raise Unsupported(f"squeezes the axes {axes} of {('N', *x.shape)}")
-    return reshaped(b, x, tuple(n for i, n in enumerate(x.shape, 1) if i not in axes))
+    return reshaped(x, tuple(n for i, n in enumerate(x.shape, 1) if i not in axes))
 
 
 def unsqueeze(b: Builder, op: Op) -> Result:
     """Unsqueeze."""
     x = b.signal(op, stored=True)
-    count = b.optional(op, 1)
-    added = len(op.ints("axes", ())) if count is None else count.size
+    stored = b.integers(op, 1)
+    added = len(op.integers("axes", ()) if stored is None else stored)
     axes = _axes(b, op, len(x.shape) + 1 + added)
     if axes is None or 0 in axes:
         raise Unsupported("puts an axis before the batch")
     after = list(x.shape)
     for axis in sorted(axes):
         after.insert(axis - 1, 1)
-    return reshaped(b, x, tuple(after))
+    return reshaped(x, tuple(after))
 
 
 def pad(b: Builder, op: Op) -> Result:
@@ -125,8 +126,10 @@ def pad(b: Builder, op: Op) -> Result:
         raise Unsupported(f"pads with {value:g}: pad with zeros")
     if pads[0] != (0, 0) or min(min(p) for p in pads) < 0 or max(max(p) for p in pads) > 1 << 20:
         raise Unsupported(f"pads {pads}: only zeros around height and width are supported")
+    if pads[1] != (0, 0) and not any(a or c for a, c in pads[2:]) and x.stored is None:
+        return padded_channels(b, op, unpadded(x), pads[1])
     if not x.clip[0] <= 0 <= x.clip[1] or (x.affine is not None and x.affine.shift.any()):
-        x = b.settled(op, x)
+        x = settled(b, op, x)
     before = x.pads or ((0, 0),) * len(x.shape)
     both = tuple((a + c, e + f) for (a, e), (c, f) in zip(before, pads[1:], strict=True))
     return replace(x, pads=both)
@@ -134,15 +137,15 @@ def pad(b: Builder, op: Op) -> Result:
 
 def _pads(b: Builder, op: Op, rank: int) -> tuple[list[tuple[int, int]], float]:
     """(before, behind) for each axis, and with what."""
-    stored = b.optional(op, 1)
+    stored = b.integers(op, 1)
     if stored is None:
-        amounts, value = op.ints("pads"), op.float("value", 0.0)
+        amounts, value = op.integers("pads"), op.number("value", 0.0)
     else:
-        amounts = tuple(int(n) for n in stored.ravel())
+        amounts = stored
         fill = b.optional(op, 2)
         value = 0.0 if fill is None or not fill.size else uniform(fill, "value")
-    axes = b.optional(op, 3)
-    where = list(range(rank)) if axes is None else [int(n) % rank for n in axes.ravel()]
+    axes = b.integers(op, 3)
+    where = list(range(rank)) if axes is None else [n % rank for n in axes]
     if len(amounts) != 2 * len(where) or len(set(where)) != len(where):
         raise Unsupported(f"{len(amounts)} amounts of padding for {len(where)} axes")
     found = [(0, 0)] * rank
@@ -153,8 +156,8 @@ def _pads(b: Builder, op: Op, rank: int) -> tuple[list[tuple[int, int]], float]:
 
 def _axes(b: Builder, op: Op, rank: int) -> tuple[int, ...] | None:
     """Axes from an attribute or an operand, counted from the batch; None if none are given."""
-    stored: Array | None = b.optional(op, 1)
-    given = op.ints("axes", ()) if stored is None else tuple(int(n) for n in stored.ravel())
+    stored = b.integers(op, 1)
+    given = op.integers("axes", ()) if stored is None else stored
     if stored is None and not op.has("axes"):
         return None
     if any(not -rank <= axis < rank for axis in given) or len(set(given)) != len(given):

@@ -18,6 +18,10 @@ from snndeploy.nodes import Grid, Shape
 from snndeploy.numerics import FloatArray, Int64Array
 
 
+class OtherOrder(Unsupported):
+    """An operator reads a value's elements in an order that it cannot read them in."""
+
+
 @dataclass(frozen=True)
 class Quantizer:
     """Stored integers q, `low .. high`, worth `scale * (q - zero_point)`.
@@ -65,10 +69,12 @@ class Signal:
         index: int64 (*shape), flat places in the node's value; in that of the model's own input
             if the node is the input, whose layout is not settled until someone needs it.
         grid: what its values are known to be multiples of.
+        unit: its values are multiples of this, behind an average pool of values on a grid.
         stored: the tensor holds integers rather than the real value.
         raw: the model's input, of integers `low .. high`, before anyone said what they are worth.
         affine: of the model's input only.
         clip: bounds of its values that no node imposes yet.
+        clip_names: candidates for the name of the node that will impose them.
         pads: (before, behind) for each axis, zeros that are not built yet; or empty.
         alone: nobody else reads the node, or any tensor between it and this one.
         answered: it stands for class numbers at the model's very end.
@@ -79,10 +85,12 @@ class Signal:
     node: str
     index: Int64Array
     grid: Grid | None = None
+    unit: float | None = None
     stored: Quantizer | None = None
     raw: tuple[int, int] | None = None
     affine: Affine | None = None
     clip: tuple[float, float] = (-inf, inf)
+    clip_names: tuple[str, ...] = ()
     pads: tuple[tuple[int, int], ...] = ()
     alone: bool = field(default=True)
     answered: bool = False
@@ -108,13 +116,18 @@ class Signal:
             Unsupported: it would make the tensor larger, or differs between samples.
         """
         shape = (batch, *self.index.shape)
-        if np.broadcast_shapes(constant.shape, shape) != shape:
-            raise Unsupported(f"a constant {constant.shape} would repeat a value {shape}")
+        try:
+            fits = np.broadcast_shapes(constant.shape, shape) == shape
+        except ValueError:
+            fits = False
+        if not fits:
+            raise Unsupported(f"a constant {constant.shape} does not fit a value {shape}")
         if constant.ndim == len(shape) and len(constant) > 1:
             if (constant != constant[:1]).any():
                 raise Unsupported("a constant that differs from sample to sample")
             constant = constant[:1]
-        return np.broadcast_to(constant, (1, *shape[1:]))[0]
+        spread: FloatArray = np.broadcast_to(constant, (1, *shape[1:]))[0]
+        return spread
 
 
 def along(index: Int64Array, shape: Shape) -> tuple[int | None, ...]:
@@ -134,12 +147,12 @@ def along(index: Int64Array, shape: Shape) -> tuple[int | None, ...]:
         step = int(index.take(1, axis).flat[0] - index.flat[0])
         match = [i for i, n in enumerate(shape) if n == size and steps[i] == step]
         if len(match) != 1:
-            raise Unsupported("reads values in an order that no layer of images has")
+            raise OtherOrder("reads values in an order that no layer of images has")
         found.append(match[0])
     order = [axis for axis, to in enumerate(found) if to is not None]
     order.sort(key=lambda axis: found[axis] or 0)
     if not np.array_equal(index.transpose(_first(order, index.ndim)).ravel(), places(shape)):
-        raise Unsupported("reads values in an order that no layer of images has")
+        raise OtherOrder("reads values in an order that no layer of images has")
     return tuple(found)
 
 

@@ -9,13 +9,20 @@ import numpy as np
 import onnx_ir as ir
 
 from snndeploy.errors import UnsupportedModelError
-from snndeploy.frontends.onnx.builder import MAX_VALUE_ELEMENTS, Builder, Result, Unread
+from snndeploy.frontends.onnx.builder import (
+    MAX_VALUE_ELEMENTS,
+    Builder,
+    Result,
+    Unread,
+)
 from snndeploy.frontends.onnx.constants import folded
 from snndeploy.frontends.onnx.graph import DROPPED, Model
 from snndeploy.frontends.onnx.handlers import DOMAINS, KEEPS_SHAPE, QUANTIZERS, REMEDIES
-from snndeploy.frontends.onnx.op import Op
+from snndeploy.frontends.onnx.op import Op, operands
+from snndeploy.frontends.onnx.parts import whole
+from snndeploy.frontends.onnx.pending import settled, unpadded
 from snndeploy.frontends.onnx.quantizers import RANGES
-from snndeploy.frontends.onnx.signal import Signal, places
+from snndeploy.frontends.onnx.signal import OtherOrder, Signal, places
 from snndeploy.frontends.reading import Unsupported, identifier, network_shape, refuse_all
 from snndeploy.network import Network
 from snndeploy.nodes import Input, Output
@@ -23,8 +30,15 @@ from snndeploy.nodes import Input, Output
 _REALS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16)
 
 
-def read(model: Model, name: str) -> Network:
+def read(model: Model, name: str, channels_last: bool = False) -> Network:
     """Read a checked graph into a float network.
+
+    Args:
+        model: the graph.
+        name: of the network.
+        channels_last: lay the input with the last axis of the model's as channels, rather than as
+            it is first read. Operators on single elements may read it before a transpose does:
+            then the graph is read once more like this.
 
     Raises:
         UnsupportedModelError: lists every operator that cannot be converted.
@@ -32,15 +46,24 @@ def read(model: Model, name: str) -> Network:
     where = f"model '{name}'"
     try:
         builder = _start(model)
+        if channels_last:
+            builder.lay(places(builder.inside).reshape(builder.inside).transpose(2, 0, 1))
         problems = [problem for op in model.ops if (problem := _try_read(builder, op))]
         if not problems:
             problems = _finish(builder, model)
     except UnsupportedModelError as error:
         raise UnsupportedModelError(error.problem, where=where, remedy=error.remedy) from error
+    if problems and not channels_last and len(builder.inside) == 3:
+        try:
+            return read(model, name, channels_last=True)
+        except UnsupportedModelError:
+            if builder.disordered:  # then this error is the one about the right order
+                raise
     refuse_all(problems, where)
-    edges = [(a, b) for b, sources in builder.sources.items() for a in sources]
-    history = _history(builder, model)
-    return Network(name, tuple(builder.nodes.values()), tuple(edges), history=(history,))
+    used = builder.used()
+    edges = [(a, b) for b in used for a in builder.sources[b]]
+    nodes = [builder.nodes[node] for node in used]
+    return Network(name, tuple(nodes), tuple(edges), history=(_history(builder, model),))
 
 
 def _start(model: Model) -> Builder:
@@ -52,27 +75,32 @@ def _start(model: Model) -> Builder:
             f"{label} has the shape {dims}, expected (batch, ...)",
             remedy="export the model with a sample of the right shape",
         )
-    unknown = [i for i, n in enumerate(dims[1:], 1) if not isinstance(n, int) or n < 1]
+    sizes = [n if isinstance(n, int) else 0 for n in dims]
+    unknown = [i for i, n in enumerate(sizes) if i and n < 1]
     if unknown:
         raise UnsupportedModelError(
             f"{label} has no fixed size along the axes {unknown}: {[str(n) for n in dims]}",
             remedy="export the model with fixed sizes; only the batch, axis 0, may be dynamic "
             "(onnxruntime.tools.make_dynamic_shape_fixed sets them)",
         )
-    inside = tuple(int(n) for n in dims[1:])
+    inside = tuple(sizes[1:])
     if prod(inside) > MAX_VALUE_ELEMENTS or len(inside) > 7:
         raise UnsupportedModelError(f"{label} has {prod(inside)} elements {inside}")
-    batch = dims[0] if isinstance(dims[0], int) and dims[0] > 0 else 1
+    batch = max(sizes[0], 1)
     if batch > 1 << 20:
         raise UnsupportedModelError(f"{label} has a batch of {batch}")
     builder = Builder(batch, inside)
     builder.input = identifier((value.name or "", "input"), ())
     builder.put(Input(builder.input, network_shape((1, *inside))))
     kind = value.dtype
-    if kind not in (*RANGES, *_REALS, None):
+    if kind is not None and kind not in (*RANGES, *_REALS):
         raise UnsupportedModelError(f"{label} is {kind.name}", remedy="use float32, int8 or uint8")
     raw = None if kind is None else RANGES.get(kind)
     index = places(inside).reshape(inside)
+    for op in model.ops:
+        for operand in set(operands(op)):
+            builder.readers[operand] = builder.readers.get(operand, 0) + 1
+    builder.readers[model.output] = builder.readers.get(model.output, 0) + 1
     builder.values[value] = Signal(builder.input, index, raw=raw)
     return builder
 
@@ -80,26 +108,29 @@ def _start(model: Model) -> Builder:
 def _try_read(b: Builder, op: Op) -> str:
     """Read one operator; what is wrong with it, or nothing."""
     problem = ""
-    result: Result | None
+    result: Result | list[Signal] | None
     try:
         result = _result(b, op)
     except Unread:
         result, problem = _stand_in(b, op), _unknown(op)
     except Unsupported as error:
         result, problem = _stand_in(b, op), str(error)
-    if result is not None and op.node.outputs:
-        b.values[op.node.outputs[0]] = result
+        b.disordered |= isinstance(error, OtherOrder)
+    if result is not None:
+        found = result if isinstance(result, list) else [result]
+        b.values.update(zip(op.node.outputs, found, strict=False))
+    b.release(op)
     return f"{op.label} ({op.kind}): {problem}" if problem else ""
 
 
-def _result(b: Builder, op: Op) -> Result:
+def _result(b: Builder, op: Op) -> Result | list[Signal]:
     operands = [b.operand(op, i) for i in range(len(op.node.inputs))]
     quantizer = op.kind in QUANTIZERS or op.kind in ("Quant", "IntQuant", "BipolarQuant")
     if not any(isinstance(x, Signal) for x in operands) and not quantizer:
         if op.node.domain not in ("", "ai.onnx"):
             raise Unsupported(_unknown(op) or "its operands are all stored")
         return folded(op, [x for x in operands if not isinstance(x, Signal)])
-    if any(value.uses() for value in op.node.outputs[1:]):
+    if op.kind != "Split" and any(value.uses() for value in op.node.outputs[1:]):
         raise Unsupported("more than its first result is read")
     first = operands[0] if operands else None
     if isinstance(first, Signal) and first.answered:
@@ -156,7 +187,7 @@ def _finish(b: Builder, model: Model) -> list[str]:
     if node.grid is not None and b.read_raw:
         return [f"{b.input} (input): every use of it must pass through one and the same grid"]
     try:
-        result = b.unpadded(b.settled(last, result))
+        result = whole(b, last, unpadded(settled(b, last, result)))
         if prod(result.shape) != max(result.shape, default=1):
             raise Unsupported(f"gives {('N', *result.shape)}, expected logits (N, classes)")
         source, order = b.flat(result), b.places(result).ravel()

@@ -10,13 +10,15 @@ from math import prod
 
 import numpy as np
 
-from snndeploy.frontends.onnx.builder import Builder
+from snndeploy.frontends.onnx.builder import Builder, zeros
 from snndeploy.frontends.onnx.op import Op
+from snndeploy.frontends.onnx.parts import channels, whole
+from snndeploy.frontends.onnx.pending import affine, settled, unpadded
 from snndeploy.frontends.onnx.signal import Affine, Signal, along, places
 from snndeploy.frontends.onnx.windows import Window
 from snndeploy.frontends.reading import Unsupported
 from snndeploy.nodes import BatchNorm, Conv2d, Linear
-from snndeploy.numerics import FloatArray
+from snndeploy.numerics import FloatArray, Int64Array
 
 
 def conv(b: Builder, op: Op) -> Signal:
@@ -35,17 +37,24 @@ def convolve(
         raise Unsupported(f"weight {weight.shape} on {('N', *x.shape)}: use 1-d or 2-d")
     if bias is not None and bias.shape != weight.shape[:1]:
         raise Unsupported(f"{bias.shape} biases for {weight.shape[0]} channels")
-    groups = op.int("group", 1)
+    groups = op.integer("group", 1)
     if groups < 1 or x.shape[0] != weight.shape[1] * groups or weight.shape[0] % groups:
         raise Unsupported(f"weight {weight.shape} in {groups} groups on {('N', *x.shape)}")
     window = Window.of(op, x, weight.shape[2:])
     x = replace(x, pads=())
-    if x.affine is None:
-        x = b.settled(op, x)
-    elif x.is_clipped:
-        raise Unsupported("its operand is a clipped and normalised input")
-    source = b.image(x)
+    if x.affine is None or x.is_clipped:
+        x = settled(b, op, x)
     weight = weight.reshape(*weight.shape[:2], *window.kernel)
+    picked = _picked(b, x)
+    swapped = None
+    if picked is not None and groups == 1:
+        weight, x = _on_channels(weight, picked, b.shapes[x.node][0]), b.all_of(x)
+    elif picked is not None and groups == len(picked) == b.shapes[x.node][0]:
+        weight, bias, swapped = _in_order(weight, bias, picked)
+        x = b.all_of(x)
+    elif picked is not None:
+        x = whole(b, op, x)
+    source = b.image(x)
     if x.affine is not None:
         weight, bias = _normalised(b, x, x.affine, weight, bias, groups, any(window.padding))
     made = b.add(
@@ -53,8 +62,41 @@ def convolve(
         lambda n: Conv2d(n, weight, bias, window.stride, window.sides, window.dilation, groups),
         source,
     )
-    index = made.index if dims == 2 else made.index[:, 0]
-    return replace(made, index=index)
+    index = made.index if swapped is None else made.index[swapped]
+    return replace(made, index=index if dims == 2 else index[:, 0])
+
+
+def _picked(b: Builder, x: Signal) -> Int64Array | None:
+    """The channels that a signal reads of an image, unless they are all, in order."""
+    if x.node == b.input and b.order is None and x.index.size == prod(b.inside):
+        return None
+    shape, where = b.shapes[x.node], b.places(x)
+    found = channels(where[:, None] if where.ndim == 2 else where, shape)
+    if found is None or np.array_equal(found, np.arange(shape[0])):
+        return None
+    return found
+
+
+def _on_channels(weight: FloatArray, picked: Int64Array, count: int) -> FloatArray:
+    """A weight on `count` channels that reads the picked ones."""
+    found = zeros(count, weight.shape[0], *weight.shape[2:])
+    np.add.at(found, picked, weight.swapaxes(0, 1))
+    return np.ascontiguousarray(found.swapaxes(0, 1))
+
+
+def _in_order(
+    weight: FloatArray, bias: FloatArray | None, picked: Int64Array
+) -> tuple[FloatArray, FloatArray | None, Int64Array]:
+    """A depthwise weight for the channels in their own order, and where its results are then."""
+    many = len(weight) // len(picked)
+    back = np.argsort(picked)
+
+    def rows(order: Int64Array) -> Int64Array:
+        found: Int64Array = (order[:, None] * many + np.arange(many)).ravel()
+        return found
+
+    order = rows(back)
+    return weight[order], None if bias is None else bias[order], rows(picked)
 
 
 def _normalised(
@@ -66,8 +108,8 @@ def _normalised(
     groups: int,
     padded: bool,
 ) -> tuple[FloatArray, FloatArray | None]:
-    gain = b.per_channel(x, affine.gain[x.index])
-    shift = b.per_channel(x, affine.shift[x.index])
+    gain = b.per_channel(x, affine.gain[x.index], 1)
+    shift = b.per_channel(x, affine.shift[x.index], 0)
     if shift.any() and padded:
         raise Unsupported(
             "pads the input with zeros behind a normalisation that moves zero: export the model "
@@ -89,13 +131,13 @@ def gemm(b: Builder, op: Op) -> Signal:
     x, weight, bias = b.signal(op), b.real(op, 1), b.real(op, 2)
     if weight is None or weight.ndim != 2:
         raise Unsupported("its weight is not a matrix")
-    if op.int("transA", 0) or x.index.ndim != 1:
+    if op.integer("transA", 0) or x.index.ndim != 1:
         raise Unsupported(f"works on (N, features), not on {('N', *x.shape)} or its transpose")
-    weight = (weight if op.int("transB", 0) else weight.T) * op.float("alpha", 1.0)
-    made = dense(b, op, x, weight)
+    weight, alpha = (weight if op.integer("transB", 0) else weight.T), op.number("alpha", 1.0)
+    made = dense(b, op, x, weight if alpha == 1 else weight * alpha)
     if bias is None:
         return made
-    return b.affine(op, made, np.ones(()), bias * op.float("beta", 1.0))
+    return affine(b, op, made, np.ones(()), bias * op.number("beta", 1.0))
 
 
 def matmul(b: Builder, op: Op) -> Signal:
@@ -121,7 +163,7 @@ def times(b: Builder, op: Op, x: Signal, weight: FloatArray) -> Signal:
 
 def _pointwise(b: Builder, op: Op, x: Signal, weight: FloatArray) -> Signal:
     """A dense layer at each pixel, channels last: a convolution with kernels of one pixel."""
-    x = b.unpadded(x)
+    x = unpadded(x)
     channels_first = replace(x, index=np.moveaxis(x.index, -1, 0))
     kernel = weight.reshape(*weight.shape, *(1,) * (x.index.ndim - 1))
     if kernel.ndim not in (3, 4):
@@ -146,9 +188,9 @@ class _Plain(Op):
 
 def dense(b: Builder, op: Op, x: Signal, weight: FloatArray) -> Signal:
     """A dense layer, weight (F_out, F_in), on all elements of a signal in their order."""
-    x = b.unpadded(x)
+    x = unpadded(x)
     if x.affine is None or x.is_clipped:
-        x = b.settled(op, x)
+        x = settled(b, op, x)
     count = x.index.size
     if weight.shape[1] != count:
         raise Unsupported(f"weight {weight.shape} on {('N', *x.shape)}")
@@ -158,12 +200,9 @@ def dense(b: Builder, op: Op, x: Signal, weight: FloatArray) -> Signal:
         shift = weight @ x.affine.shift[where]
         weight, bias = weight * x.affine.gain[where], shift if shift.any() else None
     source, order = b.flat(x), b.places(x).ravel()
-    if prod(b.shapes[source]) != count:
-        raise Unsupported("reads a part of a value")
-    placed = weight
-    if not np.array_equal(order, places(order.shape)):
-        placed = np.empty_like(weight)
-        placed[:, order] = weight
+    size, placed = prod(b.shapes[source]), weight
+    if not np.array_equal(order, places((size,))):
+        placed = _on_channels(weight, order, size)
     return b.add(op, lambda n: Linear(n, placed, bias), source)
 
 
@@ -171,21 +210,21 @@ def batch_norm(b: Builder, op: Op) -> Signal:
     """BatchNormalization in inference."""
     x = b.signal(op)
     gamma, beta, mean, variance = (b.real(op, i) for i in range(1, 5))
-    epsilon = op.float("epsilon", 1e-5)
+    epsilon = op.number("epsilon", 1e-5)
     if gamma is None or beta is None or mean is None or variance is None:
         raise Unsupported("its statistics are missing")
     shapes = {gamma.shape, beta.shape, mean.shape, variance.shape}
     if shapes != {x.shape[:1]}:
         raise Unsupported(f"statistics {sorted(shapes)} on {('N', *x.shape)}")
-    if op.int("training_mode", 0) or op.int("spatial", 1) != 1:
+    if op.integer("training_mode", 0) or op.integer("spatial", 1) != 1:
         raise Unsupported("needs frozen statistics: export the model for inference")
     if (variance + epsilon <= 0).any():
         raise Unsupported("a variance is not above 0")
     if x.node == b.input and not x.is_clipped:
         rank = (-1, *(1,) * (x.index.ndim - 1))
         gain = gamma / np.sqrt(variance + epsilon)
-        return b.affine(op, x, gain.reshape(rank), (beta - mean * gain).reshape(rank))
-    x = b.unpadded(b.settled(op, x))
+        return affine(b, op, x, gain.reshape(rank), (beta - mean * gain).reshape(rank))
+    x = whole(b, op, unpadded(settled(b, op, x)))
     where, shape = b.places(x), b.shapes[x.node]
     if x.shape[0] != shape[0] or along(where, shape)[0] not in (0, None):
         raise Unsupported("normalises along another axis than the channels of the layer before")

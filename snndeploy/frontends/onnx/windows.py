@@ -48,10 +48,10 @@ class Window:
         dims = len(kernel)
         if len(x.shape) != dims + 1 or dims not in (1, 2):
             raise Unsupported(f"a kernel {kernel} on {('N', *x.shape)}: use 1-d or 2-d")
-        if op.has("kernel_shape") and op.ints("kernel_shape") != tuple(kernel):
-            raise Unsupported(f"kernel_shape {op.ints('kernel_shape')}, its kernel is {kernel}")
+        if op.has("kernel_shape") and op.integers("kernel_shape") != tuple(kernel):
+            raise Unsupported(f"kernel_shape {op.integers('kernel_shape')}, its kernel is {kernel}")
         ones = (1,) * dims
-        strides, dilations = op.ints("strides", ones), op.ints("dilations", ones)
+        strides, dilations = op.integers("strides", ones), op.integers("dilations", ones)
         if len(strides) != dims or len(dilations) != dims:
             raise Unsupported(f"strides {strides}, dilations {dilations} for {dims} dimensions")
         if min(*kernel, *strides, *dilations) < 1 or max(*kernel, *strides, *dilations) > 1 << 20:
@@ -63,7 +63,7 @@ class Window:
             raise Unsupported("reads a value padded with channels of zeros")
         all_ = [(a + c, b + d) for (a, b), (c, d) in zip(own, before[1:], strict=True)]
         over = (0, 0)
-        if op.int("ceil_mode", 0):
+        if op.integer("ceil_mode", 0):
             padded = [n + a + b for n, (a, b) in zip(x.shape[1:], own, strict=True)]
             rest = [
                 _overhang(n, s, r, p[0] + size, op.version >= EXACT_CEIL_OPSET)
@@ -80,7 +80,7 @@ def _own_pads(
 ) -> list[tuple[int, int]]:
     """Zeros before and behind along each dimension, from `pads` or `auto_pad`."""
     dims, auto = len(sizes), op.text("auto_pad", "NOTSET")
-    pads = op.ints("pads", (0,) * (2 * dims))
+    pads = op.integers("pads", (0,) * (2 * dims))
     if len(pads) != 2 * dims or min(pads) < 0 or max(pads) > 1 << 20:
         raise Unsupported(f"pads {pads} for {dims} dimensions")
     if auto in ("", "NOTSET"):
