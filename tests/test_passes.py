@@ -44,7 +44,7 @@ def test_quantize_keeps_weights_in_their_bits_and_thresholds_exact():
             if projection.weighted is not None:
                 held, exponent = mantissas(projection.weighted.weight)
                 assert np.abs(held).max() <= 127
-                assert exponent <= 8
+                assert exponent <= 13
     assert any(isinstance(n, Scale) for n in network.nodes)  # the identity branch
     assert any(isinstance(n, SumPool2d) for n in network.nodes)  # what the average pool became
     for node in network.nodes:
@@ -59,7 +59,7 @@ def test_the_history_tells_the_passes():
         "split-concat",
         "fold-batch-norm",
         "pool-after-activation",
-        "quantize{weight-bits=8 threshold-bits=20 identity-synapses=4 weight-exponent=8 "
+        "quantize{weight-bits=8 threshold-bits=20 identity-synapses=4 weight-exponent=13 "
         "state-bits=24 bias-bits=13 mode=exact window=0 per-step=False}",
     )
 

@@ -98,7 +98,7 @@ def convert(
     mode: Annotated[ModeName, typer.Option(help="exact settles to the ANN.")] = ModeName.exact,
     window: Annotated[
         int | None,
-        typer.Option(metavar="STEPS", help="Steps with input; default the most levels."),
+        typer.Option(metavar="STEPS", help="Steps with input; default the most levels, up to 32."),
     ] = None,
     per_step: Annotated[
         bool, typer.Option("--per-step", help="Samples are (N, steps, ...): events, frames.")

@@ -72,6 +72,14 @@ OUTLIER = 8
 coarser weights, so that all others have finer units."""
 
 
+MANY_LEVELS = 63
+"""A layer of more levels counts too far for a word of 24 bits to tell all counts apart."""
+
+MOST_WINDOW = 32
+"""Steps of input and bias in exact mode, by default; the settled counts do not depend on it, but
+the first layer's sums grow with it."""
+
+
 @dataclass(frozen=True)
 class Quantize(Pass):
     """Turn a float network (folded, pools behind activations, input grid set) to integers.
@@ -84,17 +92,19 @@ class Quantize(Pass):
             set the grid of its whole layer. One more carries what their mantissas leave; so it
             does for other branches, if the weights of the widest lie on a grid.
         weight_exponent: the largest power of two, as its exponent, that is a factor of weights.
-        state_bits: the word of the membranes, which finer units must leave in place.
+        state_bits: the word of the membranes, which finer units must leave in place; 8 bits more
+            for layers of many levels.
         bias_bits: the word of a bias's share of one step; like a weight, it may have an exponent.
         mode: `exact` or `rate`.
-        window: steps during which bias and input are injected; 0: as many as the most levels.
+        window: steps during which bias and input are injected; 0: as many as the most levels, in
+            exact mode at most 32.
         per_step: the input comes step by step, and the model's input is the sum.
     """
 
     weight_bits: int = 8
     threshold_bits: int = 20
     identity_synapses: int = 4
-    weight_exponent: int = 8
+    weight_exponent: int = 13
     state_bits: int = 24
     bias_bits: int = 13
     mode: Mode = "exact"
@@ -118,7 +128,8 @@ class Quantize(Pass):
                 where=f"Input '{network.input.name}'",
                 remedy="give calibration data, or start the model with a QuantizedInput",
             )
-        window = self.window or max(levels)
+        most = max(levels) if self.mode == "rate" else min(max(levels), MOST_WINDOW)
+        window = self.window or most
         coarse = self._integers(network, window, {})
         return self._integers(network, window, self._room(coarse))
 
@@ -129,7 +140,10 @@ class Quantize(Pass):
         for layer in layers(coarse):
             if layer.name not in bounds:
                 continue
-            room = [SAFE * (1 << (self.state_bits - 1)) / bounds[layer.name].magnitudes]
+            node = layer.node
+            many = isinstance(node, Neuron) and node.levels > MANY_LEVELS
+            word = 1 << (self.state_bits - 1 + 8 * many)
+            room = [SAFE * word / bounds[layer.name].magnitudes]
             identities: dict[str, Int64Array] = defaultdict(lambda: np.zeros(1, np.int64))
             for projection in layer.projections:
                 assert projection.weighted is not None
@@ -137,7 +151,7 @@ class Quantize(Pass):
                 if isinstance(projection.weighted, Scale):
                     size = identities[projection.source] = identities[projection.source] + size
                 room.append(self._most * self._growth(projection) / np.maximum(size, 1))
-            found[layer.name] = np.min(room, axis=0)
+            found[layer.name] = np.maximum(np.min(room, axis=0), 1)
         return found
 
     def _integers(self, network: Network, window: int, room: dict[str, FloatArray]) -> Network:
@@ -256,6 +270,9 @@ class Quantize(Pass):
     def _weights(self, layer: Layer, goals: list[FloatArray]) -> list[list[Int64Array]]:
         """The integer weights (C, K) of each projection, one array for each parallel synapse."""
         widest = _widest(goals)
+        if layer.projections[widest].weighted is None:  # nothing but identity branches
+            pairs = zip(layer.projections, goals, strict=True)
+            return [list(self._parts(projection, goal, 2)) for projection, goal in pairs]
         largest = self._mantissas(layer.projections[widest], goals[widest])
         fine = 1 + bool(self._is_near(largest, goals[widest]).any())
         return [
