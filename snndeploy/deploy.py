@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 CHUNK = 32
 """Samples that the integer ANN is evaluated on together; bounds its memory."""
 
+WEIGHT_EXPONENT = Quantize.weight_exponent
+
 SUFFIXES = {
     ".onnx": "an ONNX model",
     ".pt2": "a PyTorch export (torch.export.save)",
@@ -83,7 +85,13 @@ def load(path: str | Path) -> Network:
 
 
 def from_torch(module: torch.nn.Module, example: torch.Tensor, name: str = "model") -> Network:
-    """Read a PyTorch module with QCFS activations; `example` is (N, *shape) float32."""
+    """Read a PyTorch module with quantized activations; `example` is (N, *shape) float32.
+
+    They are QCFS, the quantizers of PT2E or those of Brevitas. ReLUs are real-valued.
+
+    Raises:
+        UnsupportedModelError: lists every operator that cannot be converted.
+    """
     from snndeploy.frontends.torch_export import from_torch as read  # noqa: PLC0415
 
     return read(module, example, name)
@@ -94,6 +102,7 @@ def convert(
     calibration: ArrayLike | None = None,
     *,
     weight_bits: int = 8,
+    weight_exponent: int = WEIGHT_EXPONENT,
     mode: Mode = "exact",
     window: int | None = None,
     per_step: bool = False,
@@ -105,6 +114,8 @@ def convert(
         calibration: samples (N, *shape) in the model's units; needed only if the model does not
             state its input grid (`QuantizedInput`).
         weight_bits: of the signed weights, 2 to 16.
+        weight_exponent: a weight may have a power of two up to this one as a factor, 0 to 16. It
+            makes thresholds and biases exact; use 0 for chips whose weights have no exponent.
         mode: `exact` settles to the quantized ANN's integers; `rate` is plain rate coding.
         window: steps during which input and bias are injected; default: as many as the most
             levels of any activation.
@@ -120,6 +131,8 @@ def convert(
         raise InputError("is already a spiking network", where=f"network '{network.name}'")
     if not 2 <= weight_bits <= 16:
         raise InputError(f"{weight_bits}, expected 2 to 16", where="weight bits")
+    if not 0 <= weight_exponent <= 16:
+        raise InputError(f"{weight_exponent}, expected 0 to 16", where="weight exponent")
     if window is not None and not 1 <= window <= MAX_STEPS:
         raise InputError(f"{window} steps", where="window", remedy=f"ask for 1 to {MAX_STEPS:,}")
     if calibration is not None:
@@ -135,7 +148,13 @@ def convert(
             raise DataError("holds NaN or infinity", where="calibration data")
         grid = SetInputGrid.covering(float(calibration.min()), float(calibration.max()))
         network = grid(network)
-    quantize = Quantize(weight_bits=weight_bits, mode=mode, window=window or 0, per_step=per_step)
+    quantize = Quantize(
+        weight_bits=weight_bits,
+        weight_exponent=weight_exponent,
+        mode=mode,
+        window=window or 0,
+        per_step=per_step,
+    )
     return quantize(_folded(network))
 
 

@@ -1,6 +1,6 @@
 """The float quantized ANN in float64: what the integer one, and so the spikes, come from.
 
-    y = clip(floor(x / s + 1/2), 0, L),    s = ceiling / levels,    the value is s * y
+    y = clip(floor(x / s + shift), 0, L),    s = ceiling / levels,    the value is offset + s * y
 
 A plain walk over the graph after batch-norm has been folded. Counts are kept for every layer, to
 hold those of `integer_ann` against them.
@@ -51,7 +51,7 @@ def float_ann(network: Network, inputs: Array) -> FloatAnnResult:
         network: folded, its max-pools behind the activations.
         inputs: already on the input grid, if there is one.
 
-    Source: QCFS (Bu et al. 2022), eq. 15, with a shift of one half.
+    Source: QCFS (Bu et al. 2022), eq. 15.
 
     Raises:
         UnsupportedModelError: a node that has no place in a folded float network.
@@ -59,6 +59,7 @@ def float_ann(network: Network, inputs: Array) -> FloatAnnResult:
     uses = Counter(source for source, _ in network.edges)
     values: dict[str, Tensor] = {}
     steps: dict[str, float] = {}
+    offsets: dict[str, float] = {}
     counts: dict[str, Int64Array] = {}
     logits: FloatArray = np.zeros(0)
     for node in network.nodes:
@@ -67,15 +68,16 @@ def float_ann(network: Network, inputs: Array) -> FloatAnnResult:
         if isinstance(node, Input):
             value = torch.from_numpy(np.asarray(inputs, np.float64))
         elif isinstance(node, Activation):
-            steps[node.name] = node.ceiling / node.levels
-            value = (terms[0] / steps[node.name] + 0.5).floor().clamp(0, node.levels)
+            step, offsets[node.name] = node.ceiling / node.levels, node.offset
+            value = (terms[0] / step + node.shift).floor().clamp(0, node.levels)
             counts[node.name] = value.numpy().astype(np.int64)
-            value = value * steps[node.name]
+            value, steps[node.name] = value * step + node.offset, step
         elif isinstance(node, MaxPool2d):
             value = F.max_pool2d(_padded(node, terms[0], -torch.inf), node.kernel, node.stride)
             if sources[0] in steps:
-                steps[node.name] = steps[sources[0]]
-                counts[node.name] = (value / steps[node.name]).round().numpy().astype(np.int64)
+                steps[node.name], offsets[node.name] = steps[sources[0]], offsets[sources[0]]
+                count = (value - offsets[node.name]) / steps[node.name]
+                counts[node.name] = count.round().numpy().astype(np.int64)
         elif isinstance(node, Output):
             value = terms[0]
             logits = value.numpy()

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import partial
 from math import lcm
 
 import numpy as np
@@ -79,8 +80,9 @@ def put_on_grid(model: nn.Module, example: Tensor, weight_bits: int = 8) -> None
     modules = {re.sub(r"\W", "_", path): module for path, module in model.named_modules()}
     _fold_batch_norms(model, modules, from_torch(model, example))
     with torch.no_grad():
-        _align_ceilings(modules, convert(from_torch(model, example), weight_bits=weight_bits))
-        network = convert(from_torch(model, example), weight_bits=weight_bits)
+        plain = partial(convert, weight_bits=weight_bits, weight_exponent=0)
+        _align_ceilings(modules, plain(from_torch(model, example)))
+        network = plain(from_torch(model, example))
         for layer in layers(network):
             _hold(modules, layer, count_worths(network), (1 << (weight_bits - 1)) - 1)
     for module in modules.values():

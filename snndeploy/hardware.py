@@ -147,7 +147,8 @@ class Limits(_Frozen):
     `cores_per_tile`, `tile_columns`: the mesh; hops are not counted without them.
 
     Words: `weight_bits`, `state_bits` and `bias_bits` are signed, `threshold_bits` is unsigned.
-    The bias of one step is `bias_bits` times a power of two up to `2**bias_exponent`.
+    The weights of a projection are `weight_bits` times a power of two up to `2**weight_exponent`;
+    the bias of one step is `bias_bits` times one up to `2**bias_exponent`.
     `payload_bits`: what one spike message carries.
     """
 
@@ -161,6 +162,7 @@ class Limits(_Frozen):
     axons_out_per_core: Count | None = None
     fan_in: Count | None = None
     weight_bits: Count | None = None
+    weight_exponent: Annotated[int, Field(ge=0, le=31)] | None = None
     state_bits: Count | None = None
     threshold_bits: Count | None = None
     bias_bits: Count | None = None

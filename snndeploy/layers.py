@@ -30,6 +30,7 @@ from snndeploy.nodes import (
     Neuron,
     Node,
     Output,
+    Relu,
     Scale,
     Shape,
     SumPool2d,
@@ -126,6 +127,12 @@ def _paths(network: Network, node: Node) -> list[Projection]:
                 where=f"{type(above).__name__} '{above.name}'",
                 remedy="apply SplitConcat and FoldBatchNorm first",
             )
+        elif isinstance(above, Relu):
+            raise UnsupportedModelError(
+                "has no levels yet",
+                where=f"Relu '{above.name}'",
+                remedy="convert with levels and calibration data, or train with QCFS activations",
+            )
         else:
             paths.append(Projection(source, ()))
     for path in paths:
@@ -150,33 +157,43 @@ def _check_pool(node: Node, paths: list[Projection], found: dict[str, Layer]) ->
 
 
 def constant(network: Network, name: str) -> FloatArray:
-    """What biases alone add to the value of a node of a float network, one number a channel.
+    """What reaches a node of a float network while all counts are zero, one number a channel.
 
-    Follows the graph itself: a bias in front of a sum that is used twice counts twice.
+    That is what biases add, and the offsets of activations. Follows the graph itself: a bias in
+    front of a sum that is used twice counts twice.
+
+    Raises:
+        UnsupportedModelError: it is not the same at the border, on account of zero padding.
     """
-    channels = network.shapes[name][0]
-    total: FloatArray = np.zeros(channels)
-    for source in network.sources[name]:
-        node = network.by_name[source]
-        if isinstance(node, Add | AvgPool2d | Flatten):
-            value = constant(network, source)
-            if value.any() and not isinstance(node, Add):
-                _check_constant(node)
-        elif isinstance(node, Conv2d | Linear) and node.bias is not None:
-            value = node.bias
-        else:
-            continue
-        total = total + (np.repeat(value, channels // len(value)))
+    values = [_resting(network, network.by_name[source]) for source in network.sources[name]]
+    total: FloatArray = np.sum(values, axis=0)
     return total
 
 
-def _check_constant(node: Node) -> None:
-    if isinstance(node, AvgPool2d) and node.padding != (0, 0):
+def _resting(network: Network, node: Node) -> FloatArray:
+    """The value of a node while all counts are zero, one number a channel."""
+    if isinstance(node, Input | Activation):
+        offset = node.offset if isinstance(node, Activation) else 0.0
+        return np.full(network.shapes[node.name][0], offset)
+    if isinstance(node, MaxPool2d):
+        return _resting(network, network.by_name[network.sources[node.name][0]])
+    value = constant(network, node.name)
+    if value.any() and isinstance(node, Conv2d | AvgPool2d) and any(node.padding):
         raise UnsupportedModelError(
-            "a bias in front of a padded average pool is not the same everywhere",
-            where=f"AvgPool2d '{node.name}'",
-            remedy="pool without padding",
+            "zero padding is not the value of a silent neuron, so the border would differ",
+            where=f"{type(node).__name__} '{node.name}'",
+            remedy="use padding 0, or put the bias behind it and a grid that starts at 0 before it",
         )
+    if isinstance(node, Flatten):
+        return np.repeat(value, network.shapes[node.name][0] // len(value))
+    if isinstance(node, Conv2d | Linear):
+        rows = node.weight.reshape(len(node.weight), node.weight.shape[1], -1).sum(axis=2)
+        if isinstance(node, Conv2d):
+            group = np.arange(len(rows)) // (len(rows) // node.groups)
+            value = value.reshape(node.groups, -1)[group]
+        total: FloatArray = (rows * value).sum(axis=1)
+        return total if node.bias is None else total + node.bias
+    return value
 
 
 def count_worths(network: Network) -> dict[str, float]:

@@ -117,6 +117,18 @@ def settled_count(total: Int64Array, v0: Int64Array, theta: Int64Array, levels: 
     return count
 
 
+def mantissas(weights: NDArray[Any], most: int = 62) -> tuple[Int64Array, int]:
+    """Weights as integers times one power of two: `weights = mantissas * 2**exponent`.
+
+    Args:
+        weights: integers of any shape.
+        most: the largest exponent; the result is the largest that is possible up to it.
+    """
+    bits = int(np.bitwise_or.reduce(weights, axis=None)) if weights.size else 0
+    exponent = min((bits & -bits).bit_length() - 1, most) if bits else 0
+    return weights.astype(np.int64) >> exponent, exponent
+
+
 def word_limits(bits: int) -> tuple[int, int]:
     """The smallest and the largest value of a signed two's-complement word."""
     return -(1 << (bits - 1)), (1 << (bits - 1)) - 1

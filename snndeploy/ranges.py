@@ -6,10 +6,12 @@ step and the grid bounds the running sums). So each membrane, transients include
 lies within
 
     v0 + sum(W+ hi) + sum(W- lo) + max(bias, 0)    from above, and
-    v0 + sum(W- hi) + sum(W+ lo) + min(bias, 0) - theta * L    from below,
+    v0 + sum(W- hi) + sum(W+ lo) + min(bias, 0) - theta * n    from below,
 
-[lo, hi] being the bounds of the counts that come in. In rate mode there is no cap: the bound
-holds for a stated number of steps, with counts in [0, steps].
+[lo, hi] being the bounds of the counts that come in, and n the most net spikes. A neuron fires only
+where its membrane is at the threshold or above, so that n is at most the bound from above over
+theta; and at most L. In rate mode there is no cap: the bound holds for a stated number of steps,
+with counts in [0, steps].
 """
 
 from __future__ import annotations
@@ -63,9 +65,15 @@ class LayerRange:
         return min(self.low, -self.operand_high), max(self.high, self.operand_high)
 
     @property
+    def magnitudes(self) -> Array:
+        """The largest absolute value that an accumulator of each channel can hold."""
+        found: Array = np.maximum(np.maximum(-self.membrane_low, self.membrane_high), self.operand)
+        return found
+
+    @property
     def magnitude(self) -> int:
         """The largest absolute value that any accumulator of the layer can hold."""
-        return max(-self.extent[0], self.extent[1])
+        return int(self.magnitudes.max())
 
 
 def ranges(network: Network, steps: int | None = None) -> Mapping[str, LayerRange]:
@@ -107,7 +115,11 @@ def ranges(network: Network, steps: int | None = None) -> Mapping[str, LayerRang
                 where=f"layer '{layer.name}'",
                 remedy="quantize to fewer bits",
             )
-        result[layer.name] = _layer_range(layer, counts, spikes, duration, network.window, np.int64)
+        found = _layer_range(layer, counts, spikes, duration, network.window, np.int64)
+        result[layer.name] = found
+        if isinstance(layer.node, Neuron):
+            most = _resets(layer.node, found.membrane_high, counts[layer.name][1])
+            counts[layer.name] = (0, int(most.max()))
     return result
 
 
@@ -131,11 +143,17 @@ def _layer_range(
         step_down, step_up = _interval(projection, *spikes[projection.source], dtype)
         current = current + np.maximum(step_up, -step_down)
     if isinstance(node, Neuron):
-        resets = counts[layer.name][1]  # the most net spikes that the neuron can have fired
         theta, v0 = node.threshold.astype(dtype), node.v0.astype(dtype)
-        low, high = low + v0 - theta * resets, high + v0
+        high = high + v0
+        low = low + v0 - theta * _resets(node, high, counts[layer.name][1])
         current = np.maximum(current, theta)
     return LayerRange(low, high, current)
+
+
+def _resets(node: Neuron, high: Array, most: int) -> Array:
+    """The most net spikes of each channel, given how high its membrane can be without resets."""
+    resets: Array = np.clip(high // node.threshold.astype(high.dtype), 0, most)
+    return resets
 
 
 def _interval(

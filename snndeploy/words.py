@@ -3,7 +3,7 @@
 Weights, thresholds and biases are what they are; membranes are bounded by `snndeploy.ranges`,
 transients included. Kinds of words:
 
-- `weight`: one synaptic weight;
+- `weight`: one synaptic weight. Its word may have an exponent, one for each projection;
 - `state`: a membrane, and whatever is added to it or compared with it in one step;
 - `threshold`: unsigned, since thresholds are positive;
 - `bias`: the share that is injected in one step, the remainder being spread over the window. Its
@@ -25,7 +25,7 @@ from snndeploy.hardware import HardwareProfile
 from snndeploy.layers import Layer, layers
 from snndeploy.network import Mode, Network
 from snndeploy.nodes import Array, Input, Neuron, Output
-from snndeploy.numerics import BoolArray, Int64Array
+from snndeploy.numerics import BoolArray, Int64Array, mantissas
 from snndeploy.ranges import LayerRange, ranges
 
 Kind: TypeAlias = Literal["weight", "state", "threshold", "bias", "bias_total", "payload"]
@@ -39,12 +39,15 @@ class Words:
     """A target's words, in bits; None: no limit is known.
 
     Attributes:
+        weight_exponent: the largest exponent of two that the weights of a projection may have as
+            a factor.
         bias_exponent: the largest exponent of two that a bias may have as a factor.
         signed_spikes: one message carries a sign; otherwise each sign has a channel of its own.
         graded_input: an input value is one message; otherwise it is delivered bit by bit.
     """
 
     weight: int | None = None
+    weight_exponent: int = 0
     state: int = DEFAULT_STATE_BITS
     threshold: int | None = None
     bias: int | None = None
@@ -67,6 +70,7 @@ class Words:
         limits, can = profile.limits, profile.capability
         return cls(
             weight=limits.weight_bits,
+            weight_exponent=limits.weight_exponent or 0,
             state=limits.state_bits or DEFAULT_STATE_BITS,
             threshold=limits.threshold_bits,
             bias=limits.bias_bits,
@@ -170,7 +174,7 @@ def _held(
     found: dict[Kind, Span] = {}
     weights = [p.weighted.weight for p in layer.projections if p.weighted is not None]
     if weights:
-        rows = [weight.reshape(len(weight), -1) for weight in weights]
+        rows = [mantissas(w, words.weight_exponent)[0].reshape(len(w), -1) for w in weights]
         low = np.min(np.broadcast_arrays(*(r.min(axis=1, initial=0) for r in rows)), axis=0)
         high = np.max(np.broadcast_arrays(*(r.max(axis=1, initial=0) for r in rows)), axis=0)
         found["weight"] = Span.of(low, high)

@@ -61,5 +61,5 @@ def float_network(seed: int = 0, levels: int = 3) -> Network:
 
 
 def small_network(seed: int = 0, mode: str = "exact", levels: int = 3) -> Network:
-    """SmallNet as an integer spiking network."""
-    return convert(float_network(seed, levels), mode=mode)
+    """SmallNet as an integer spiking network, in coarse units: tests change them by hand."""
+    return convert(float_network(seed, levels), mode=mode, weight_exponent=0)

@@ -35,8 +35,8 @@ MOST_CHANNELS = 6
 class _Graph:
     """A random network under construction, from its input on; `last` is where it grows."""
 
-    def __init__(self, draw) -> None:
-        self.draw = draw
+    def __init__(self, draw, exponents: bool) -> None:
+        self.draw, self.exponents = draw, exponents
         self.rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
         self.levels = draw(st.sampled_from([1, 3, 7, 15, 31]))
         low, high = draw(st.sampled_from([(0, 1), (0, 16), (-8, 7)]))
@@ -70,9 +70,12 @@ class _Graph:
         return node.name
 
     def weight(self, source: str, *shape: int) -> np.ndarray:
-        """8-bit weights, narrower where four such branches could leave the state."""
-        largest = max(1, min(127, STATE // 5 // (self.reach[source] * prod(shape[1:]))))
-        return self.rng.integers(-largest, largest + 1, shape)
+        """8-bit weights times a power of two, narrower where four such branches were too wide."""
+        most = max(1, STATE // 5 // (self.reach[source] * prod(shape[1:])))
+        largest = min(127, most)
+        bits = min(9, (most // largest).bit_length() - 1)
+        exponent = self.draw(st.integers(0, bits if self.exponents else 0))
+        return self.rng.integers(-largest, largest + 1, shape) << exponent
 
     def weighted(self, node: Conv2d | Linear | Scale, source: str) -> str:
         return self.add(node, source, gain=int(np.abs(node.weight).max()) * node.weight[0].size)
@@ -211,17 +214,22 @@ def geometries(have: int, want: int) -> list[tuple[int, int, tuple[int, int], in
 
 @st.composite
 def integer_networks(
-    draw, max_layers: int = 4, mode: str | None = None, min_layers: int = 1
+    draw,
+    max_layers: int = 4,
+    mode: str | None = None,
+    min_layers: int = 1,
+    exponents: bool = True,
 ) -> Network:
     """Images, signals of height one and flat values; layers on the sum of one to four branches.
 
     A branch is a convolution (non-square kernels, strides, uneven padding, dilation, groups), a
     dense layer or an identity, from any layer before, some behind a sum pool (overlapping, padded
-    or over everything). Max-pools on counts, also of max-pools. One or several dense layers behind
-    a flatten; one or two readout branches. All fits 24-bit states.
+    or over everything). Weights are bytes, with `exponents` times a power of two. Max-pools on
+    counts, also of max-pools. One or several dense layers behind a flatten; one or two readout
+    branches. All fits 24-bit states.
     """
     mode = mode or draw(st.sampled_from(["exact", "rate"]))
-    graph = _Graph(draw)
+    graph = _Graph(draw, exponents)
     for index in range(draw(st.integers(min_layers, max_layers))):
         images = len(graph.shape) == 3
         if images and graph.spiking and draw(st.integers(0, 4)) == 0:

@@ -212,7 +212,8 @@ def test_every_kernel_gives_the_same_sums(seed, zero, pools):
     h, w = (int(n) for n in rng.integers(5, 9, 2))
     ops = [SumPool2d(f"p{i}", (2, 2), (1, 1), (1, 1)) for i in range(pools)]
     weight = rng.integers(-128, 128, (o, c, k, k))
-    ops.append(Conv2d("c", weight, None, (stride,) * 2, (pad,) * 2, (dil,) * 2))
+    pads = (pad, pad, *rng.integers(0, 4, 2)) if rng.random() < 0.5 else (pad, pad)
+    ops.append(Conv2d("c", weight, None, (stride,) * 2, pads, (dil,) * 2))
     spikes = torch.from_numpy(rng.integers(-zero, 2, (5, h, w, c)))
     path = Projection("x", tuple(ops))
     sums = projections.value_map(path, torch.float64)(spikes.double())
@@ -235,7 +236,8 @@ def test_gathering_spikes_advances_a_layer_as_a_dense_product_does(seed, signed,
     kernel, pad, stride = pairs[:2], pairs[2:4], pairs[4:]
     h, w = (int(x) for x in rng.integers(4, 9, 2))
     weight = rng.integers(-127, 128, (out, c, *kernel))
-    conv = Conv2d("c", weight, None, tuple(stride), tuple(pad))
+    pads = (*pad, *rng.integers(0, 4, 2)) if rng.random() < 0.5 else tuple(pad)
+    conv = Conv2d("c", weight, None, tuple(stride), pads)
     theta, zero, steps = rng.integers(50, 900, out), int(signed), int(rng.integers(1, 5))
     found = gather.gather(conv, (c, h, w), signed, theta)
     spikes = rng.choice([-zero, 0, 1], (steps, n, h, w, c), p=[0.2, 0.5, 0.3])
@@ -332,6 +334,8 @@ TROUBLE = [
     ((4, 12), (2, 3), (1, 3), (0, 1), (1, 1), 4, (7, 1), 0),
     ((3, 4), (1, 2), (3, 2), (0, 3), (2, 2), 1, (7, 1), 0),
     ((1, 1), (3, 3), (1, 3), (3, 1), (2, 1), 1, (4, 3), 1),
+    ((1, 3), (2, 2), (1, 2), (1, 0, 0, 1), (1, 1), 1, (8, 3), 0),
+    ((3, 4), (2, 2), (1, 1), (0, 3, 2, 0), (1, 1), 1, (5, 4), 1),
 ]
 
 

@@ -35,7 +35,8 @@ from snndeploy_backends.reference.judge import JudgeSession
 
 def loihi(**limits) -> HardwareProfile:
     profile = hardware("loihi1")
-    limits.setdefault("payload_bits", None)
+    for name in ("payload_bits", "weight_exponent"):
+        limits.setdefault(name, None)
     changed = profile.limits.model_copy(update=limits)
     return profile.model_copy(update={"limits": changed, "limit_sources": {}})
 
@@ -185,8 +186,8 @@ def test_a_network_that_fits_is_left_as_it_is():
     assert after.hash == network.hash
     assert all(a is b for a, b in zip(after.nodes, network.nodes, strict=True))
     assert after.history[-1] == (
-        "rescale{state-bits=24 weight-bits=8 threshold-bits=23 bias-bits=13 bias-exponent=7 "
-        "steps=0}"
+        "rescale{state-bits=24 weight-bits=8 threshold-bits=23 bias-bits=13 weight-exponent=13 "
+        "bias-exponent=7 steps=0}"
     )
 
 
@@ -217,9 +218,11 @@ def test_each_word_has_its_cure(words, theta, weight):
 
 
 def test_rate_mode_is_rescaled_for_so_many_steps():
-    network, chip = small_network(mode="rate"), loihi(state_bits=17)
+    network = small_network(mode="rate")
+    needed = max(w.needed for w in sd.headroom(network).words)
+    chip = loihi(state_bits=needed, weight_exponent=13, bias_exponent=13)
     assert sd.headroom(network, chip).lacks == ()
-    assert {w.layer for w in sd.headroom(network, chip, steps=40).lacks} == {"act1"}
+    assert sd.headroom(network, chip, steps=40).lacks
     after = sd.rescale(network, chip, steps=40)
     assert sd.headroom(after, chip, steps=40).lacks == ()
     assert sd.rescale(network, chip).hash == network.hash != after.hash
@@ -618,6 +621,6 @@ def test_shared_kernels_are_scaled_channel_by_channel():
     neuron, weight = after.by_name["n"], after.by_name["c"].weight.ravel()
     assert neuron.threshold[0] == 100
     assert weight[0] == 5
-    # -theta * 3 + theta // 2 >= -2048 gives theta <= 819; w = 20, and 20 * 24 + 409 fits.
-    assert neuron.threshold[1] == 819
-    assert weight[1] == 20
+    # w = 46, and 46 * 24 + 929 = 2033 fits; one more gives w = 47, and 47 * 24 + 930 = 2058.
+    assert neuron.threshold[1] == 1859
+    assert weight[1] == 46

@@ -117,7 +117,7 @@ def test_limits_of_the_words():
     tiny = lava_jobs.tiny_network()
     check_fits(Program(tiny), 10)
     with pytest.raises(DoesNotFitError, match=r"weights of 'w': .* 8-bit word"):
-        check_fits(Program(_with(tiny, Linear("w", np.array([[128, 0], [0, 0]])))), 10)
+        check_fits(Program(_with(tiny, Linear("w", np.array([[129, 0], [0, 0]])))), 10)
     big = _with(tiny, Output("out", np.array([1 << 23]), 1.0))
     with pytest.raises(DoesNotFitError, match=r"membranes of layer 'out': .* 24-bit word"):
         check_fits(Program(big), 10)

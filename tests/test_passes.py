@@ -12,6 +12,7 @@ from snndeploy.errors import InputError, UnsupportedModelError
 from snndeploy.integer_ann import integer_ann
 from snndeploy.layers import layers
 from snndeploy.nodes import Activation, BatchNorm, MaxPool2d, Neuron, Scale, SumPool2d
+from snndeploy.numerics import mantissas
 from snndeploy.passes import FoldBatchNorm, PoolAfterActivation, Quantize, SetInputGrid
 from snndeploy.ranges import ranges
 
@@ -41,21 +42,25 @@ def test_quantize_keeps_weights_in_their_bits_and_thresholds_exact():
     for layer in layers(network):
         for projection in layer.projections:
             if projection.weighted is not None:
-                assert np.abs(projection.weighted.weight).max() <= 127
+                held, exponent = mantissas(projection.weighted.weight)
+                assert np.abs(held).max() <= 127
+                assert exponent <= 8
     assert any(isinstance(n, Scale) for n in network.nodes)  # the identity branch
     assert any(isinstance(n, SumPool2d) for n in network.nodes)  # what the average pool became
     for node in network.nodes:
         if isinstance(node, Neuron):
-            np.testing.assert_array_equal(node.v0, node.threshold // 2)
+            # What is left of a bias whose share of a step is whole.
+            assert np.all(np.abs(node.v0 - node.threshold // 2) <= node.threshold // 4)
+            assert not (node.bias % network.window).any()
 
 
 def test_the_history_tells_the_passes():
-    assert small_network().history == (
+    assert convert(float_network()).history == (
         "split-concat",
         "fold-batch-norm",
         "pool-after-activation",
-        "quantize{weight-bits=8 threshold-bits=16 identity-synapses=4 mode=exact window=0 "
-        "per-step=False}",
+        "quantize{weight-bits=8 threshold-bits=20 identity-synapses=4 weight-exponent=8 "
+        "state-bits=24 bias-bits=13 mode=exact window=0 per-step=False}",
     )
 
 

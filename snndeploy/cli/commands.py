@@ -92,6 +92,12 @@ def convert(
     weight_bits: Annotated[
         int, typer.Option(min=2, max=16, metavar="BITS", help="Of a weight.")
     ] = 8,
+    weight_exponent: Annotated[
+        int,
+        typer.Option(
+            min=0, max=16, metavar="E", help="Weights may be multiples of 2 to the E; 0: never."
+        ),
+    ] = deploy.WEIGHT_EXPONENT,
     mode: Annotated[ModeName, typer.Option(help="exact settles to the ANN.")] = ModeName.exact,
     window: Annotated[
         int | None,
@@ -108,6 +114,7 @@ def convert(
         deploy.load(model),
         samples,
         weight_bits=weight_bits,
+        weight_exponent=weight_exponent,
         mode=mode.value,
         window=window,
         per_step=per_step,

@@ -7,7 +7,6 @@ is an image of height one: operators on signals become those on images, kernels 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -17,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snndeploy.frontends.quantizers import staircase
+from snndeploy.frontends.reading import MAX_LEVELS, Unsupported, identifier, network_shape
 from snndeploy.nodes import (
     Activation,
     Add,
@@ -33,10 +34,9 @@ from snndeploy.nodes import (
     Padding,
     Pair,
     Relu,
-    Shape,
+    Sides,
+    sides,
 )
-
-MAX_LEVELS = 1 << 16
 
 REMEDIES = {
     "sigmoid": "use snndeploy.training.QCFS",
@@ -47,40 +47,61 @@ REMEDIES = {
     "log_softmax": "leave it out: the largest logit stays the largest",
     "mul": "only quantized activations, sums and fixed weights can be spiking",
     "stack": "use torch.cat along the channels",
-    "pad": "use the padding of the convolution or pool behind it",
 }
 """What to do instead, by the name of an operator that has no handler."""
 
 
-class Unsupported(Exception):  # noqa: N818  (a signal inside this package, never seen outside)
-    """What one graph node holds that cannot be converted."""
-
-
 @dataclass
 class Builder:
-    """The network under construction."""
+    """The network under construction.
+
+    Attributes:
+        parameters: what is stored, and what is computed of it alone, by the name in the graph.
+        grids: of the activations that stand for quantizers.
+        names: the node that computes what a place in the graph holds.
+        pads: zeros around that, which a convolution or pool behind it merges.
+    """
 
     parameters: dict[str, Tensor]
+    grids: dict[str, Grid] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     edges: list[tuple[str, str]] = field(default_factory=list)
     names: dict[torch.fx.Node, str] = field(default_factory=dict)
+    pads: dict[torch.fx.Node, Sides] = field(default_factory=dict)
 
     def add(self, fx: torch.fx.Node, make: Callable[[str], Node], *sources: Any) -> None:
         """Add the node that `fx` becomes, `make(name)`, behind its sources."""
-        name = self._name(fx)
-        self.nodes.append(make(name))
-        self.edges.extend((self.source(source), name) for source in sources)
-        self.names[fx] = name
+        self.put(fx, make, *(self.source(source) for source in sources))
+
+    def put(self, fx: torch.fx.Node, make: Callable[[str], Node], *sources: str) -> None:
+        """Add the node that `fx` becomes, `make(name)`, behind nodes."""
+        node = make(self._name(fx))
+        self.nodes.append(node)
+        self.edges.extend((source, node.name) for source in sources)
+        self.names[fx] = node.name
+
+    def around(self, x: Any, padding: Padding) -> Padding:
+        """The padding of a convolution or pool, and what is around its operand already."""
+        outer, (top, left, bottom, right) = sides(padding), self.pads.get(x, (0, 0, 0, 0))
+        return outer[0] + top, outer[1] + left, outer[2] + bottom, outer[3] + right
 
     def alias(self, fx: torch.fx.Node, source: torch.fx.Node) -> None:
         """`fx` changes nothing: let it stand for its source."""
-        self.names[fx] = self.source(source)
+        self.names[fx] = self.value(source)
+        if source in self.pads:
+            self.pads[fx] = self.pads[source]
 
-    def source(self, fx: Any) -> str:
-        """The name of the node that computes an operand."""
+    def value(self, fx: Any) -> str:
+        """The name of the node that computes an operand, but for zeros around it."""
         if fx not in self.names:
             raise Unsupported("an operand is not computed from the model's input")
         return self.names[fx]
+
+    def source(self, fx: Any) -> str:
+        """The name of the node that computes an operand."""
+        if fx in self.pads:
+            raise Unsupported("reads a padded value: only convolutions and average pools can")
+        return self.value(fx)
 
     def tensor(self, argument: Any) -> np.ndarray[Any, np.dtype[np.float64]] | None:
         """A parameter or buffer as float64, or None where the argument is None."""
@@ -89,6 +110,20 @@ class Builder:
         if not isinstance(argument, torch.fx.Node) or argument.name not in self.parameters:
             raise Unsupported("its weights are computed, not stored")
         return self.parameters[argument.name].detach().double().numpy()
+
+    def stored(self, argument: Any) -> Tensor | None:
+        """A parameter, a buffer, or what is computed of them alone; None for other operands."""
+        known = isinstance(argument, torch.fx.Node) and argument.name in self.parameters
+        return self.parameters[argument.name] if known else None
+
+    def number(self, argument: Any) -> float:
+        """A number that is stated, or stored as a tensor of one element."""
+        stored = self.stored(argument)
+        if stored is not None and stored.numel() == 1:
+            return float(stored.item())
+        if not isinstance(argument, int | float):
+            raise Unsupported("its scale or zero point is not one stored number")
+        return float(argument)
 
     def shape(self, fx: torch.fx.Node) -> tuple[int, ...]:
         """The shape of its value in the model, batch included."""
@@ -106,17 +141,12 @@ class Builder:
         """The module's path in the model if it is free, else the operator's name."""
         stack = fx.meta.get("nn_module_stack") or {}
         path = str(list(stack.values())[-1][0]) if stack else ""
+        return self.free(path, fx.name, f"{path}_{fx.name}")
+
+    def free(self, *candidates: str) -> str:
+        """The first that is a free name once it is spelled as an identifier, or a numbered one."""
         taken = {node.name for node in self.nodes}
-        for candidate in (path, fx.name, f"{path}_{fx.name}", f"{fx.name}_{len(taken)}"):
-            name = re.sub(r"\W", "_", candidate)
-            if name and not name[0].isdigit() and name not in taken:
-                return name
-        raise Unsupported("no name is left for it")
-
-
-def network_shape(shape: tuple[int, ...]) -> Shape:
-    """The shape in a network of what has `shape` in a model: no batch, signals of height one."""
-    return (shape[1], 1, shape[2]) if len(shape) == 3 else shape[1:]
+        return identifier((*candidates, f"{candidates[-1]}_{len(taken)}"), taken)
 
 
 def _pair(value: int | Sequence[int], dims: int, height: int) -> Pair:
@@ -144,7 +174,8 @@ def _conv(
         pads: Padding = _named_padding(padding, w.shape[2:], strides, dilations)
     else:
         pads = _pair(padding, dims, 0)
-    b.add(fx, lambda name: Conv2d(name, w, b.tensor(bias), strides, pads, dilations, groups), x)
+    pads, offsets = b.around(x, pads), b.tensor(bias)
+    b.put(fx, lambda name: Conv2d(name, w, offsets, strides, pads, dilations, groups), b.value(x))
 
 
 def _named_padding(kind: str, kernel: tuple[int, ...], stride: Pair, dilation: Pair) -> Padding:
@@ -239,7 +270,29 @@ def _avg_pool(
         )
     if divisor_override or (not count_include_pad and sizes[2] != (0, 0)):
         raise Unsupported("divisor_override and uncounted padding are not supported")
-    b.add(fx, lambda name: AvgPool2d(name, *sizes), x)
+    if x in b.pads and not count_include_pad:
+        raise Unsupported("divides by what it does not pad itself: use count_include_pad=True")
+    pads = b.around(x, sizes[2])
+    b.put(fx, lambda name: AvgPool2d(name, *sizes[:2], pads), b.value(x))
+
+
+def _pad(
+    b: Builder,
+    fx: torch.fx.Node,
+    x: Any,
+    amounts: Sequence[int],
+    mode: str = "constant",
+    value: float | None = None,
+) -> None:
+    """Zeros around pixels, given from the last dimension on: left, right, top, bottom."""
+    if mode != "constant" or value:
+        raise Unsupported("pads with other values than zeros")
+    left, right, top, bottom = (*amounts, *(0,) * 4)[:4]
+    over = 2 * (len(b.shape(x)) - 2)
+    if len(b.shape(x)) not in (3, 4) or any(amounts[over:]) or min(amounts, default=0) < 0:
+        raise Unsupported("pads other dimensions than height and width, or crops")
+    b.alias(fx, x)
+    b.pads[fx] = sides(b.around(x, (top, left, bottom, right)))
 
 
 def _adaptive_avg_pool(b: Builder, fx: torch.fx.Node, x: Any, size: Any) -> None:
@@ -325,7 +378,9 @@ def _clamp(b: Builder, fx: torch.fx.Node, x: Any, low: Any = None, high: Any = N
         raise Unsupported(f"clips at {high}, expected a number above 0")
     if fx.target.__name__.split(".")[0].endswith("_") and _is_seen_again(fx, x):  # type: ignore[union-attr]
         raise Unsupported("its operand is used again after it was overwritten in place")
-    b.add(fx, lambda name: Relu(name, None if high is None else float(high)), x)
+    b.put(fx, lambda name: Relu(name, None if high is None else float(high)), b.value(x))
+    if x in b.pads:
+        b.pads[fx] = b.pads[x]
 
 
 def _cat(b: Builder, fx: torch.fx.Node, branches: Any, dim: int = 0) -> None:
@@ -375,6 +430,119 @@ def _quantize_input(b: Builder, fx: torch.fx.Node, x: Any, s: float, low: int, h
     b.alias(fx, x)
 
 
+def _grid(b: Builder, scale: Any, zero: Any, low: int, high: int) -> Grid:
+    s, z = b.number(scale), int(b.number(zero))
+    if not 0 < s < float("inf") or not low <= z <= high or not 0 < high - low <= MAX_LEVELS:
+        raise Unsupported(f"scale {s}, zero point {z}, {low} to {high} is not a grid")
+    return Grid(s, low - z, high - z)
+
+
+def _staircase(b: Builder, fx: torch.fx.Node, x: Any, grid: Grid) -> None:
+    """The activation that a quantizer and its inverse are."""
+    b.put(fx, lambda _: staircase(b.free(f"{b.value(x)}_quantized"), grid), b.value(x))
+    b.grids[b.names[fx]] = grid
+    if x in b.pads:  # around it zeros are zeros still, since the grid holds zero
+        b.pads[fx] = b.pads[x]
+
+
+def _quantize_per_tensor(
+    b: Builder, fx: torch.fx.Node, x: Any, scale: Any, zero: Any, low: int, high: int, *_: Any
+) -> None:
+    grid, stored = _grid(b, scale, zero, low, high), b.stored(x)
+    if stored is not None:
+        b.parameters[fx.name] = _integers(stored, grid.scale, low - grid.low, low, high)
+        return
+    for user in fx.users:
+        inverse = str(user.target).startswith("quantized_decomposed.dequantize_per_tensor")
+        if not inverse or _grid(b, *user.args[1:5]) != grid:  # type: ignore[arg-type]
+            raise Unsupported("its integers are not dequantized with the same scale")
+    _staircase(b, fx, x, grid)
+
+
+def _dequantize_per_tensor(
+    b: Builder,
+    fx: torch.fx.Node,
+    x: Any,
+    scale: Any,
+    zero: Any,
+    low: int,
+    high: int,
+    *_: Any,
+    **__: Any,
+) -> None:
+    stored, grid = b.stored(x), _grid(b, scale, zero, low, high)
+    if stored is None:
+        b.alias(fx, x)
+    else:
+        b.parameters[fx.name] = (stored.double() - (low - grid.low)) * grid.scale
+
+
+def _quantize_per_channel(
+    b: Builder, fx: torch.fx.Node, x: Any, scales: Any, zeros: Any, axis: int, *rest: Any
+) -> None:
+    stored, s, z = _per_channel(b, x, scales, zeros, axis)
+    b.parameters[fx.name] = _integers(stored, s, z, *rest[:2])
+
+
+def _dequantize_per_channel(
+    b: Builder,
+    fx: torch.fx.Node,
+    x: Any,
+    scales: Any,
+    zeros: Any,
+    axis: int,
+    *_: Any,
+    **__: Any,
+) -> None:
+    stored, s, z = _per_channel(b, x, scales, zeros, axis)
+    b.parameters[fx.name] = (stored.double() - z) * s
+
+
+def _fake_quantize(
+    b: Builder, fx: torch.fx.Node, x: Any, scale: Any, zero: Any, low: int, high: int
+) -> None:
+    """A quantizer and its inverse in one, as quantization-aware training uses it."""
+    grid, stored = _grid(b, scale, zero, low, high), b.stored(x)
+    if stored is None:
+        _staircase(b, fx, x, grid)
+    else:
+        z = low - grid.low
+        b.parameters[fx.name] = (_integers(stored, grid.scale, z, low, high) - z) * grid.scale
+
+
+def _fake_quantize_per_channel(
+    b: Builder,
+    fx: torch.fx.Node,
+    x: Any,
+    scales: Any,
+    zeros: Any,
+    axis: int,
+    low: int,
+    high: int,
+) -> None:
+    stored, s, z = _per_channel(b, x, scales, zeros, axis)
+    b.parameters[fx.name] = (_integers(stored, s, z, low, high) - z) * s
+
+
+def _per_channel(
+    b: Builder, x: Any, scales: Any, zeros: Any, axis: int
+) -> tuple[Tensor, Tensor, Tensor | float]:
+    """What is stored, and scales and zero points in a shape that broadcasts to it, float64."""
+    stored, s, z = b.stored(x), b.stored(scales), b.stored(zeros)
+    if stored is None or s is None or (zeros is not None and z is None):
+        raise Unsupported("only weights can have a scale a channel: use one scale for all values")
+    shape = [1] * stored.ndim
+    shape[axis] = -1
+    return stored, s.double().view(shape), 0.0 if z is None else z.double().view(shape)
+
+
+def _integers(x: Tensor, scale: Any, zero: Any, low: int, high: int) -> Tensor:
+    """What a quantizer stores, in float64; it multiplies by the inverse of its float32 scale."""
+    inverse = 1.0 / torch.as_tensor(scale, dtype=torch.float32)
+    found: Tensor = torch.round(x.float() * inverse).double() + zero
+    return found.clamp(low, high)
+
+
 def _size(*_: Any) -> None:
     """The size of the batch, for a `view` to repeat."""
 
@@ -414,6 +582,10 @@ HANDLERS: dict[str, Callable[..., None]] = {
     "aten.mean.dim": _mean,
     "aten.add.Tensor": _add,
     "aten.add_.Tensor": _add_in_place,
+    "aten.pad.default": _pad,
+    "aten.constant_pad_nd.default": lambda b, fx, x, amounts, value=0: _pad(
+        b, fx, x, amounts, "constant", value
+    ),
     "aten.relu.default": _relu,
     "aten.relu_.default": _relu,
     "aten.relu6.default": _relu6,
@@ -443,6 +615,17 @@ HANDLERS: dict[str, Callable[..., None]] = {
     "aten.clone.default": _identity,
     "aten.alias.default": _identity,
     "aten.sym_size.int": _size,
+    "aten.fake_quantize_per_tensor_affine.default": _fake_quantize,
+    "aten.fake_quantize_per_tensor_affine.tensor_qparams": _fake_quantize,
+    "aten.fake_quantize_per_channel_affine.default": _fake_quantize_per_channel,
+    "quantized_decomposed.quantize_per_tensor.default": _quantize_per_tensor,
+    "quantized_decomposed.quantize_per_tensor.tensor": _quantize_per_tensor,
+    "quantized_decomposed.quantize_per_tensor.tensor2": _quantize_per_tensor,
+    "quantized_decomposed.dequantize_per_tensor.default": _dequantize_per_tensor,
+    "quantized_decomposed.dequantize_per_tensor.tensor": _dequantize_per_tensor,
+    "quantized_decomposed.dequantize_per_tensor.tensor2": _dequantize_per_tensor,
+    "quantized_decomposed.quantize_per_channel.default": _quantize_per_channel,
+    "quantized_decomposed.dequantize_per_channel.default": _dequantize_per_channel,
     "snndeploy.qcfs.default": _qcfs,
     "snndeploy.quantize_input.default": _quantize_input,
 }

@@ -13,6 +13,7 @@ import json
 import re
 import zipfile
 import zlib
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ REMEDY = "write it with torch.export.save(torch.export.export(model, (example,))
 
 _SYMBOL = re.compile(r"[su]\d+|Symbol\('[su]\d+', (positive=True, )?integer=True\)")
 _NAME = re.compile(r"[\w.]*")
-_TARGET = re.compile(r"torch\.ops\.(aten|snndeploy)\.[\w.]+|_operator\.\w+")
+_TARGET = re.compile(r"torch\.ops\.(aten|snndeploy|quantized_decomposed)\.[\w.]+|_operator\.\w+")
 _JSON = re.compile(
     r"models/model\.json|data/(weights/model_weights|constants/model_constants)_config\.json"
 )
@@ -56,6 +57,7 @@ def load_pt2(path: Path) -> Network:
     except OSError as error:
         raise FileFormatError(f"cannot be read: {error.strerror}", where=where) from error
     clean = _made_anew(content, where)
+    import_module("torch.ao.quantization.fx._decomposed")  # registers PT2E's operators
     try:
         exported = torch.export.load(clean)
     except Exception as error:

@@ -11,16 +11,14 @@ import re
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.fx import GraphModule
 
 from snndeploy import quantized_ops
 from snndeploy.errors import UnsupportedModelError
-from snndeploy.frontends.aten_handlers import (
-    HANDLERS,
-    REMEDIES,
-    Builder,
-    Unsupported,
-    network_shape,
-)
+from snndeploy.frontends.aten_handlers import HANDLERS, REMEDIES, Builder
+from snndeploy.frontends.brevitas import from_brevitas, has_brevitas
+from snndeploy.frontends.quantizers import Placed
+from snndeploy.frontends.reading import Unsupported, network_shape, refuse_all
 from snndeploy.network import Network
 from snndeploy.nodes import Input, Output
 
@@ -28,10 +26,10 @@ _ = quantized_ops  # registers the operators that exports refer to
 
 
 def from_torch(module: nn.Module, example: Tensor, name: str = "model") -> Network:
-    """Export a module in eval mode and read it.
+    """Export a module in eval mode and read it; one with Brevitas' quantizers by its own export.
 
     Args:
-        module: maps (N, *shape) to logits (N, classes); QCFS activations between the weighted
+        module: maps (N, *shape) to logits (N, classes); quantized activations between the weighted
             layers. Signals (N, C, W) are read as images of height one.
         example: one or more samples, (N, *shape); N = 2 or more is best.
         name: of the network.
@@ -39,8 +37,12 @@ def from_torch(module: nn.Module, example: Tensor, name: str = "model") -> Netwo
     Raises:
         UnsupportedModelError: lists every operator that cannot be converted.
     """
+    if has_brevitas(module):
+        return from_brevitas(module, example, name)
+    frozen = isinstance(module, GraphModule)  # has no modes, and may refuse to be asked
     training = module.training
-    module.eval()
+    if not frozen:
+        module.eval()
     try:
         exported = torch.export.export(module, (example,))
     except Exception as error:
@@ -50,27 +52,40 @@ def from_torch(module: nn.Module, example: Tensor, name: str = "model") -> Netwo
             remedy="make `torch.export.export(model, (example,))` work first",
         ) from error
     finally:
-        module.train(training)
+        if not frozen:
+            module.train(training)
     return from_exported(exported, name)
 
 
 def from_exported(exported: ExportedProgram, name: str = "model") -> Network:
-    """Read an exported program into a float network."""
+    """Read an exported program into a float network.
+
+    Quantizers of PT2E (`quantized_decomposed` operators) become activations and the input's grid,
+    and stored integers the weights that they mean. A quantizer on the logits is left out, which
+    the network's history tells.
+    """
     signature = exported.graph_signature
     state = {**exported.state_dict, **exported.constants}
-    placeholders = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    placeholders = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
     builder = Builder({name: state[target] for name, target in placeholders.items()})
     problems: list[str] = []
     for fx in exported.graph.nodes:
         problem = _try_convert(builder, fx, set(signature.user_inputs))
         if problem:
             problems.append(f"{fx.name} ({_operator(fx)}): {problem}")
-    if problems:
-        raise UnsupportedModelError(
-            f"{len(problems)} operators cannot become spiking: " + "; ".join(problems),
-            where=f"model '{name}'",
-        )
-    return Network(name, tuple(builder.nodes), tuple(builder.edges))
+    refuse_all(problems, f"model '{name}'")
+    placed = Placed.of(builder.nodes, builder.edges, builder.grids)
+    history = f'torch{{dropped="{" ".join(placed.dropped)}"}}'
+    return Network(
+        name,
+        tuple(placed.nodes.values()),
+        tuple(placed.edges),
+        history=(history,) if placed.dropped else (),
+    )
 
 
 def _try_convert(builder: Builder, fx: torch.fx.Node, user_inputs: set[str]) -> str:
@@ -80,6 +95,7 @@ def _try_convert(builder: Builder, fx: torch.fx.Node, user_inputs: set[str]) -> 
     except Unsupported as problem:
         if fx.all_input_nodes and fx.all_input_nodes[0] in builder.names:
             builder.alias(fx, fx.all_input_nodes[0])  # go on, to find the others too
+            builder.pads.pop(fx, None)
         return str(problem)
     return ""
 

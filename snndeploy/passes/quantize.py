@@ -12,7 +12,12 @@ found again (`units.py`); else it is the largest that keeps them in `bits` bits:
     w_p[c]   = round(W_p[c] * s_p * theta[c] / s_out),    errors balanced (`rounding.py`)
     B[c]     = floor(b[c] * theta[c] / s_out + theta[c] / 2) - v0[c]
 
-That bias is exact where the sums of w q are, since they are integers.
+That bias is exact where the sums of w q are, since they are integers. Its share of a step is made
+whole, and `v0` takes what is left over.
+
+A weight is a mantissa of `bits` bits times a power of two, one for each projection. So each branch
+uses all its bits, and the unit of a layer can be made `2**k` times as fine as the grid of its
+weights: thresholds, biases and identity branches are then as exact as the word of state allows.
 
 An identity branch is W = 1. An average pool over k values makes its output worth `s / k`. The
 input is injected `window` times, so one of its counts is worth `scale / window`. The readout has
@@ -21,6 +26,8 @@ no threshold: all its channels share the unit that uses the weight range in full
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -32,6 +39,7 @@ from snndeploy.network import Mode, Network
 from snndeploy.nodes import (
     Activation,
     Add,
+    Array,
     AvgPool2d,
     Conv2d,
     Linear,
@@ -43,15 +51,25 @@ from snndeploy.nodes import (
     SumPool2d,
 )
 from snndeploy.numerics import (
+    BoolArray,
     FloatArray,
     Int64Array,
     initial_membrane,
     round_to_integer,
-    window_share,
 )
 from snndeploy.passes.base import Pass
-from snndeploy.passes.rounding import balanced
+from snndeploy.passes.boundaries import boundaries
+from snndeploy.passes.rounding import TOLERANCE, balanced
 from snndeploy.passes.units import SLACK, channel_unit, largest_thresholds, readout_unit
+from snndeploy.passes.whole_shares import whole_shares
+from snndeploy.ranges import ranges
+
+SAFE = 0.99
+"""Of the word of state, since thresholds and biases are rounded anew in finer units."""
+
+OUTLIER = 8
+"""A channel whose integers are so many times as large as is usual in its layer makes do with
+coarser weights, so that all others have finer units."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +80,23 @@ class Quantize(Pass):
         weight_bits: of the signed integer weights; symmetric, so 8 bits are -127 .. 127.
         threshold_bits: the largest threshold is `2**threshold_bits - 1`; keeps the state of
             channels with tiny weights small.
-        identity_synapses: how many parallel synapses may carry an identity branch, which would
-            else set the grid of its whole layer.
+        identity_synapses: how many parallel synapses may carry an identity branch, which would else
+            set the grid of its whole layer. One more carries what their mantissas leave; so it
+            does for other branches, if the weights of the widest lie on a grid.
+        weight_exponent: the largest power of two, as its exponent, that is a factor of weights.
+        state_bits: the word of the membranes, which finer units must leave in place.
+        bias_bits: the word of a bias's share of one step; like a weight, it may have an exponent.
         mode: `exact` or `rate`.
         window: steps during which bias and input are injected; 0: as many as the most levels.
         per_step: the input comes step by step, and the model's input is the sum.
     """
 
     weight_bits: int = 8
-    threshold_bits: int = 16
+    threshold_bits: int = 20
     identity_synapses: int = 4
+    weight_exponent: int = 8
+    state_bits: int = 24
+    bias_bits: int = 13
     mode: Mode = "exact"
     window: int = 0
     per_step: bool = False
@@ -94,7 +119,34 @@ class Quantize(Pass):
                 remedy="give calibration data, or start the model with a QuantizedInput",
             )
         window = self.window or max(levels)
-        worth = {network.input.name: grid.scale / (1 if self.per_step else window)}
+        coarse = self._integers(network, window, {})
+        return self._integers(network, window, self._room(coarse))
+
+    def _room(self, coarse: Network) -> dict[str, FloatArray]:
+        """By what factor the integers of each channel of each layer can grow, (C,)."""
+        found: dict[str, FloatArray] = {}
+        bounds = ranges(coarse)
+        for layer in layers(coarse):
+            if layer.name not in bounds:
+                continue
+            room = [SAFE * (1 << (self.state_bits - 1)) / bounds[layer.name].magnitudes]
+            identities: dict[str, Int64Array] = defaultdict(lambda: np.zeros(1, np.int64))
+            for projection in layer.projections:
+                assert projection.weighted is not None
+                size = np.abs(projection.weighted.weight).reshape(layer.shape[0], -1).max(axis=1)
+                if isinstance(projection.weighted, Scale):
+                    size = identities[projection.source] = identities[projection.source] + size
+                room.append(self._most * self._growth(projection) / np.maximum(size, 1))
+            found[layer.name] = np.min(room, axis=0)
+        return found
+
+    def _integers(self, network: Network, window: int, room: dict[str, FloatArray]) -> Network:
+        """The integer network; with `room`, of units finer than the grids of its weights."""
+        grid = network.input.grid
+        assert grid is not None
+        repeats = {network.input.name: 1 if self.per_step else window}
+        worth = {network.input.name: grid.scale / repeats[network.input.name]}
+        sources = _Sources(worth, repeats, window)
         view = layers(network)
         entry = replace(network.input, per_step=self.per_step)
         built = _Builder(entry, {layer.name for layer in view})
@@ -107,95 +159,164 @@ class Quantize(Pass):
                 continue
             if isinstance(node, Activation):
                 worth[layer.name] = node.ceiling / node.levels
-            built.add_layer(*self._layer(layer, worth, constant(network, layer.name)))
+            bias = constant(network, layer.name)
+            built.add_layer(*self._layer(layer, sources, bias, room.get(layer.name)))
         return network.rewrite(built.nodes, built.edges, mode=self.mode, window=window)
 
     def _layer(
-        self, layer: Layer, worth: dict[str, float], bias: FloatArray
+        self, layer: Layer, sources: _Sources, bias: FloatArray, room: FloatArray | None
     ) -> tuple[Node, list[tuple[str, tuple[Node, ...]]]]:
         """The integer form of one layer's node, and of each projection into it."""
-        rows = [_rows(p, layer) * _source_worth(p, worth) for p in layer.projections]
+        rows = [_rows(p, layer) * _source_worth(p, sources.worth) for p in layer.projections]
         node = layer.node
         if not isinstance(node, Activation):
-            unit = np.full(layer.shape[0], readout_unit(rows, self._most))
+            finer = 1 if room is None or len(rows) == 1 else 1 << _bits(float(room.min()))
+            unit = self._readout_unit(layer, rows) / finer
+            weights = self._weights(layer, [row / unit[:, None] for row in rows])
             total = round_to_integer(bias / unit)
-            return Output(node.name, total, float(unit[0])), self._integer(layer, rows, unit)
-        scale = worth[node.name]
-        theta, unit = self._units(layer, [row / scale for row in rows])
-        exact = 1 / unit  # theta, but where the weights set the unit
-        middle = (1 + node.levels) / 4  # the count at which the two agree
-        v0 = initial_membrane(theta)
-        total = _floor(bias / scale / unit + exact / 2 + middle * (theta - exact)) - v0
-        neuron = Neuron(node.name, theta, v0, total, node.levels, scale)
-        return neuron, self._integer(layer, rows, unit * scale)
+            return Output(node.name, total, float(unit[0])), _chains(layer, weights)
+        scale = sources.worth[node.name]
+        rows = [row / scale for row in rows]
+        if room is None:
+            unit = self._units(layer, rows, np.ones(layer.shape[0]))
+        else:
+            finer = 1 << _bits(float(room[room * OUTLIER >= np.median(room)].min()))
+            unit = self._units(layer, rows, np.minimum(room / finer, 1)) / finer
+            self._check_thresholds(layer, unit)
+        goals = [row / unit[:, None] for row in rows]
+        weights = self._weights(layer, goals)
+        repeats = [sources.repeats.get(p.source, 1) for p in layer.projections]
+        found = boundaries(
+            1 / unit,
+            bias / scale / unit + node.shift / unit,
+            self._lattice(goals, weights, repeats),
+            node.levels,
+        )
+        theta, v0 = found.theta, initial_membrane(found.theta)
+        total = found.offset - v0
+        shares = whole_shares(total, sources.window, self.bias_bits, self.weight_exponent)
+        rest = np.where(np.abs(total - shares) <= theta // 4, total - shares, 0)
+        neuron = Neuron(node.name, theta, v0 + rest, total - rest, node.levels, scale)
+        return neuron, _chains(layer, weights)
 
     @property
     def _most(self) -> int:
         """The largest magnitude of a weight."""
         return (1 << (self.weight_bits - 1)) - 1
 
-    def _units(self, layer: Layer, rows: list[FloatArray]) -> tuple[Int64Array, FloatArray]:
-        """Thresholds, and what a unit is worth in counts of the layer, per channel.
+    def _units(self, layer: Layer, rows: list[FloatArray], part: FloatArray) -> FloatArray:
+        """What a unit of the weights' grid is worth in counts of the layer, per channel (C,).
 
         Args:
             rows: what one count of each input adds to the channels' counts, (C, K) a projection.
+            part: of the largest possible threshold that each channel may have, (C,).
         """
+        widest = _widest(rows)
         pairs = zip(layer.projections, rows, strict=True)
-        reach = np.max([self._reach(p, row) for p, row in pairs], axis=0)
-        limits = largest_thresholds(reach, self._most, (1 << self.threshold_bits) - 1)
-        if limits.min() < 1:
-            channel = int(limits.argmin())
+        reach = np.max(
+            [
+                np.abs(row).max(axis=1) / (1 if row is rows[widest] else self._growth(p))
+                for p, row in pairs
+            ],
+            axis=0,
+        )
+        limits = part * largest_thresholds(reach, self._most, (1 << self.threshold_bits) - 1)
+        return np.array(
+            [
+                channel_unit([row[c] for row in rows], reach[c], limit, self._most)
+                for c, limit in enumerate(limits)
+            ]
+        )
+
+    def _check_thresholds(self, layer: Layer, unit: FloatArray) -> None:
+        """Refuse a threshold below 1, which no integer can stand for."""
+        if unit.max() > 1:
+            channel = int(unit.argmax())
             raise UnsupportedModelError(
-                f"channel {channel}: a single input moves it by {reach[channel]:.4g} "
-                f"thresholds, the limit with {self.weight_bits}-bit weights is {self._most}",
+                f"channel {channel}: the threshold is {1 / unit[channel]:.3g} of the smallest unit "
+                f"of its {self.weight_bits}-bit weights",
                 where=f"layer '{layer.name}'",
-                remedy="use more weight bits, or retrain with a larger ceiling",
+                remedy="use more weight bits or a larger exponent, or retrain with a larger "
+                "ceiling",
             )
-        found = [
-            channel_unit([row[c] for row in rows], reach[c], int(limit), self._most)
-            for c, limit in enumerate(limits)
-        ]
-        theta, unit = (np.array(column) for column in zip(*found, strict=True))
-        return theta, unit
 
-    def _reach(self, projection: Projection, rows: FloatArray) -> FloatArray:
-        """The largest magnitude that a single synapse of each channel must hold, (C,)."""
-        synapses = self.identity_synapses if projection.weighted is None else 1
-        reach: FloatArray = np.abs(rows).max(axis=1) / synapses
-        return reach
+    def _growth(self, projection: Projection) -> int:
+        """What multiple of the largest mantissa the synapses of a projection can carry."""
+        is_identity = isinstance(projection.weighted, Scale | None)
+        return max(self.identity_synapses if is_identity else 1, 1 << self.weight_exponent)
 
-    def _integer(
-        self, layer: Layer, rows: list[FloatArray], unit: FloatArray
-    ) -> list[tuple[str, tuple[Node, ...]]]:
-        """Source and nodes of each projection with integer weights."""
-        found: list[tuple[str, tuple[Node, ...]]] = []
-        for projection, row in zip(layer.projections, rows, strict=True):
-            found += self._synapses(projection, row / unit[:, None], layer.name)
-        return found
+    def _readout_unit(self, layer: Layer, rows: list[FloatArray]) -> FloatArray:
+        """What a unit of all logits is worth in the model's units, (C,)."""
+        widest = rows[_widest(rows)]
+        pairs = zip(layer.projections, rows, strict=True)
+        others = [float(np.abs(row).max()) / self._growth(p) for p, row in pairs]
+        unit = max(readout_unit(widest, self._most), *(other / self._most for other in others))
+        return np.full(layer.shape[0], unit)
 
-    def _synapses(
-        self, projection: Projection, goals: FloatArray, layer: str
-    ) -> list[tuple[str, tuple[Node, ...]]]:
-        """One projection; an identity branch becomes a `Scale`, or several beside each other."""
-        ops: list[Node] = []
-        for op in projection.ops:
-            if isinstance(op, AvgPool2d):
-                ops.append(SumPool2d(op.name, op.kernel, op.stride, op.padding))
-            elif isinstance(op, Conv2d | Linear):
-                taps = op.weight[0, 0].size
-                weight = balanced(goals.reshape(len(goals), -1, taps), self._most)
-                ops.append(replace(op, weight=weight.reshape(op.weight.shape), bias=None))
-            else:
-                ops.append(op)
-        if projection.weighted is not None:
-            return [(projection.source, tuple(ops))]
-        weight = round_to_integer(goals[:, 0])
-        synapses = max(1, -(-int(np.abs(weight).max()) // self._most))
-        name = f"{layer}_from_{projection.source}"
+    def _weights(self, layer: Layer, goals: list[FloatArray]) -> list[list[Int64Array]]:
+        """The integer weights (C, K) of each projection, one array for each parallel synapse."""
+        widest = _widest(goals)
+        largest = self._mantissas(layer.projections[widest], goals[widest])
+        fine = 1 + bool(self._is_near(largest, goals[widest]).any())
         return [
-            (projection.source, (*ops, Scale(name, window_share(weight, part, synapses))))
-            for part in range(synapses)
+            [largest] if index == widest else list(self._parts(projection, goal, fine))
+            for index, (projection, goal) in enumerate(zip(layer.projections, goals, strict=True))
         ]
+
+    def _lattice(
+        self, goals: list[FloatArray], weights: list[list[Int64Array]], repeats: list[int]
+    ) -> Int64Array:
+        """What divides every sum of inputs, (C,); 1 for channels whose weights are rounded.
+
+        Args:
+            goals, weights: of each projection, as in `_weights`.
+            repeats: how many times each of its inputs arrives.
+        """
+        near = np.ones(len(goals[0]), np.bool_)
+        divisor = np.zeros(len(goals[0]), np.int64)
+        for goal, parts, times in zip(goals, weights, repeats, strict=True):
+            near &= self._is_near(np.sum(parts, axis=0), goal)
+            for part in parts:
+                divisor = np.gcd(divisor, np.gcd.reduce(part * times, axis=1))
+        return np.where(near & (divisor > 0), divisor, 1)
+
+    def _is_near(self, weights: Int64Array, goals: FloatArray) -> BoolArray:
+        """Which channels' weights (C, K) are what they are to be, but for float32's rounding."""
+        unit = 1 << self._exponent(goals)
+        near: BoolArray = np.abs(weights - goals).max(axis=1) < TOLERANCE * unit
+        return near
+
+    def _parts(self, projection: Projection, goals: FloatArray, fine: int) -> Iterator[Int64Array]:
+        """Weights (C, K) that add up to the goals, each of as many bits as a synapse has."""
+        rest = round_to_integer(goals)
+        for _ in range(self.identity_synapses + 1 if projection.weighted is None else fine):
+            unit = 1 << self._exponent(rest)
+            weight = np.clip(round_to_integer(rest / unit), -self._most, self._most) * unit
+            yield weight
+            rest = rest - weight
+            if not rest.any():
+                return
+
+    def _mantissas(self, projection: Projection, goals: FloatArray) -> Int64Array:
+        """The weights (C, K) of a projection, errors balanced."""
+        op, unit = projection.weighted, 1 << self._exponent(goals)
+        taps = 1 if op is None else op.weight[0, 0].size
+        near = balanced(goals.reshape(len(goals), -1, taps) / unit, self._most) * unit
+        return near.reshape(goals.shape)
+
+    def _exponent(self, goals: Array) -> int:
+        """The least exponent that leaves every mantissa in its word."""
+        largest = float(np.abs(goals).max(initial=0)) / self._most / (1 + SLACK)
+        return min(int(np.ceil(np.log2(max(largest, 1.0)))), self.weight_exponent)
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """What counts are worth in the model's units, how often they arrive, and for how long."""
+
+    worth: dict[str, float]
+    repeats: dict[str, int]
+    window: int
 
 
 class _Builder:
@@ -235,6 +356,37 @@ class _Builder:
         return candidate
 
 
+def _widest(rows: Sequence[FloatArray]) -> int:
+    """Which branch has the most weights a channel: the layer's unit is that of its grid."""
+    return max(range(len(rows)), key=lambda index: rows[index].shape[1])
+
+
+def _chains(layer: Layer, weights: list[list[Int64Array]]) -> list[tuple[str, tuple[Node, ...]]]:
+    """Source and nodes of each projection, once for each array of its weights (C, K)."""
+    found: list[tuple[str, tuple[Node, ...]]] = []
+    for projection, parts in zip(layer.projections, weights, strict=True):
+        for weight in parts:
+            ops = [_integer_op(op, weight) for op in projection.ops]
+            if projection.weighted is None:
+                ops.append(Scale(f"{layer.name}_from_{projection.source}", weight[:, 0]))
+            found.append((projection.source, tuple(ops)))
+    return found
+
+
+def _bits(factor: float) -> int:
+    """The exponent of the largest power of two up to a factor; 0 below one."""
+    return max(int(np.floor(np.log2(max(factor, 1.0)))), 0)
+
+
+def _integer_op(op: Node, weight: Int64Array) -> Node:
+    """A linear node of a float network with these weights, if it has any."""
+    if isinstance(op, AvgPool2d):
+        return SumPool2d(op.name, op.kernel, op.stride, op.padding)
+    if isinstance(op, Conv2d | Linear):
+        return replace(op, weight=weight.reshape(op.weight.shape), bias=None)
+    return op
+
+
 def _source_worth(projection: Projection, worth: dict[str, float]) -> float:
     """What one count of the source is worth after the average pools on the way."""
     value = worth[projection.source]
@@ -258,8 +410,3 @@ def _rows(projection: Projection, layer: Layer) -> FloatArray:
         )
     rows: FloatArray = op.weight.reshape(channels, -1)
     return rows
-
-
-def _floor(x: FloatArray) -> Int64Array:
-    """The integer at or below x; what is an integer but for float64's rounding stays one."""
-    return round_to_integer(x - 0.5 + SLACK)

@@ -22,6 +22,7 @@ class Rescale(Pass):
     Attributes:
         state_bits, weight_bits, bias_bits: signed words; the bias is that of one step.
         threshold_bits: an unsigned word.
+        weight_exponent: the largest exponent of two that the weights of a projection may share.
         bias_exponent: the largest exponent of two that a bias may have as a factor.
         steps: in rate mode, the number of steps to cover; 0: the window.
     """
@@ -30,6 +31,7 @@ class Rescale(Pass):
     weight_bits: int = 0
     threshold_bits: int = 0
     bias_bits: int = 0
+    weight_exponent: int = 0
     bias_exponent: int = 0
     steps: int = 0
     name: ClassVar[str] = "rescale"
@@ -43,6 +45,7 @@ class Rescale(Pass):
             weight_bits=words.weight or 0,
             threshold_bits=words.threshold or 0,
             bias_bits=words.bias or 0,
+            weight_exponent=words.weight_exponent,
             bias_exponent=words.bias_exponent,
             steps=steps or 0,
         )
@@ -75,6 +78,7 @@ class Rescale(Pass):
             state=self.state_bits,
             threshold=self.threshold_bits or None,
             bias=self.bias_bits or None,
+            weight_exponent=self.weight_exponent,
             bias_exponent=self.bias_exponent,
         )
         return Plan.of(network, words, self.steps or None)

@@ -11,9 +11,13 @@ t is as large as fits, found by bisection: t fits, t + 1 does not. Each channel 
 readout has one factor for all its channels, since its logits are compared; there t is the largest
 weight. Counts keep their bounds, so no layer's factor affects another's.
 
+Weights that share a power of two keep it: such a layer is first halved as a whole, until it fits or
+the power is used up. Only then does each channel get a factor of its own, and the weights of the
+layer lose their power of two.
+
 A bias that is too wide is first rounded, so that its share of a step is whole and a multiple of a
-power of two, the smallest that fits, as far as the exponent of the target's biases goes: that
-costs less than coarser weights.
+power of two, the smallest that fits, as far as the exponent of the target's biases goes. That costs
+nothing: the initial membrane takes what is left over.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ from snndeploy.headroom import Cure
 from snndeploy.layers import Layer, layers
 from snndeploy.network import Network
 from snndeploy.nodes import Array, Conv2d, Linear, Neuron, Node, Output, Scale
-from snndeploy.numerics import BoolArray, Int64Array, initial_membrane, round_to_integer
+from snndeploy.numerics import BoolArray, Int64Array, initial_membrane, mantissas, round_to_integer
 from snndeploy.ranges import ranges
 from snndeploy.words import Words, bias_span, fitting_channels, spans
 
@@ -38,6 +42,11 @@ class Factor:
 
     numerator: Int64Array
     denominator: Int64Array
+
+    @staticmethod
+    def everywhere(numerator: int, denominator: int, channels: int) -> Factor:
+        """One factor for all channels."""
+        return Factor(np.full(channels, numerator), np.full(channels, denominator))
 
     @property
     def changed(self) -> BoolArray:
@@ -75,13 +84,15 @@ class Plan:
         lacking = [x for x in layers(network) if x.name in masks and not masks[x.name].all()]
         refusals = {x.name: why for x in lacking if (why := _obstacle(network, x))}
         scalable = [x for x in lacking if x.name not in refusals]
-        full = {x.name: _denominators(x) for x in scalable}
+        halved = _halved(network, scalable, words, steps)
+        full = {x.name: _denominators(x) for x in scalable if x.name not in halved}
 
         def fits(trial: Mapping[str, Int64Array]) -> dict[str, BoolArray]:
-            factors = {name: Factor(trial[name], full[name]) for name in full}
+            factors = halved | {name: Factor(trial[name], full[name]) for name in full}
             return _fits(Plan(words, factors, {}).applied(network), words, steps)
 
-        factors = {name: Factor(t, full[name]) for name, t in _largest(full, fits).items()}
+        found = _largest(full, fits) if full else {}
+        factors = halved | {name: Factor(t, full[name]) for name, t in found.items()}
         after = Plan(words, {n: factor.valid for n, factor in factors.items()}, {}).applied(network)
         silent, stays = _silent(network, steps), _silent(after, steps)
         for x in scalable:
@@ -107,14 +118,15 @@ class Plan:
         if isinstance(node, Conv2d | Linear | Scale):
             return replace(node, weight=factor.times(node.weight))
         assert isinstance(node, Neuron | Output) and node.bias is not None
-        bias, _ = self._bias(factor.times(node.bias), window)
+        total = factor.times(node.bias)
+        bias, _ = self._bias(total, window)
         if isinstance(node, Output):
             worth = float(factor.denominator[0] / factor.numerator[0])
             return replace(node, bias=bias, scale=node.scale * worth)
         theta = factor.times(node.threshold)
         half = node.v0 == initial_membrane(node.threshold)
         v0 = np.where(half, initial_membrane(theta), factor.times(node.v0))
-        return replace(node, threshold=theta, v0=v0, bias=bias)
+        return replace(node, threshold=theta, v0=v0 + total - bias, bias=bias)
 
     def _bias(self, total: Int64Array, window: int) -> tuple[Int64Array, Int64Array]:
         """Biases over the window, those too wide rounded; and the multiples (0: not rounded)."""
@@ -154,6 +166,26 @@ class Plan:
             biases=int(np.count_nonzero(multiple)),
             bias_multiple=int(multiple.max(initial=1)),
         )
+
+
+def _halved(
+    network: Network, lacking: list[Layer], words: Words, steps: int | None
+) -> dict[str, Factor]:
+    """Factors of powers of two for the layers that fit with them and lose nothing of a weight."""
+    spare = {
+        x.name: min((mantissas(w, words.weight_exponent)[1] for w in _weights(x)), default=0)
+        for x in lacking
+    }
+    found: dict[str, Factor] = {}
+    for power in range(max(spare.values(), default=-1) + 1):  # 0: a shorter bias is enough
+        trial = {
+            x.name: Factor.everywhere(1, 1 << power, x.shape[0])
+            for x in lacking
+            if x.name not in found and power <= spare[x.name]
+        }
+        masks = _fits(Plan(words, found | trial, {}).applied(network), words, steps)
+        found |= {name: factor for name, factor in trial.items() if masks[name].all()}
+    return found
 
 
 def _largest(

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from snndeploy.numerics import FloatArray, Int64Array
+from snndeploy.numerics import FloatArray
 from snndeploy.passes.rounding import largest_exact_factor
 
 SLACK = 1e-6
 """Relative to a unit: what float32 models and float64 sums are off."""
 
 
-def largest_thresholds(reach: FloatArray, most: int, highest: int) -> Int64Array:
-    """The largest thresholds (C,) that leave every weight in its word; 0 where there is none.
+def largest_thresholds(reach: FloatArray, most: int, highest: int) -> FloatArray:
+    """The largest thresholds (C,) that leave every weight in its word; whole, if not below 1.
 
     Args:
         reach: the most that one synapse adds to a channel, in counts of the layer, (C,).
@@ -22,36 +22,38 @@ def largest_thresholds(reach: FloatArray, most: int, highest: int) -> Int64Array
         highest: the largest threshold.
     """
     with np.errstate(divide="ignore"):
-        found = np.minimum(np.floor(most / reach * (1 + SLACK)), highest)
-    return found.astype(np.int64)
+        found = np.minimum(most / reach * (1 + SLACK), highest)
+    return np.where(found < 1, found, np.floor(found))
 
 
-def channel_unit(
-    rows: Sequence[FloatArray], reach: float, limit: int, most: int
-) -> tuple[int, float]:
-    """One channel's threshold, and what a unit is worth in counts of the layer.
+def channel_unit(rows: Sequence[FloatArray], reach: float, limit: float, most: int) -> float:
+    """What a unit of one channel is worth in counts of the layer.
 
-    The first of these that there is: a threshold that makes every weight an integer; a unit that
-    makes the weights of the widest branch integers, with the threshold rounded; `limit`.
+    The first of these that there is: one over a threshold that makes every weight an integer; a
+    unit that makes the weights of the widest branch integers; one over `limit`.
 
     Args:
         rows: what one count of each input adds to the channel's count, (K,) a branch.
         reach, limit, most: as in `largest_thresholds`; `limit` is its result.
     """
-    if theta := largest_exact_factor(np.concatenate(rows), limit):
-        return theta, 1 / theta
+    if limit >= 1 and (theta := largest_exact_factor(np.concatenate(rows), int(limit))):
+        return 1 / theta
     row = max(rows, key=len)
     largest = float(np.abs(row).max())
     factor = largest_exact_factor(row / largest, most) if largest > 0 else 0
     unit = largest / factor if factor else 0.0
-    if unit and reach <= most * unit * (1 + SLACK) and 1 <= round(1 / unit) <= limit + 1:
-        return round(1 / unit), unit
-    return limit, 1 / limit
+    if (
+        unit
+        and reach <= most * unit * (1 + SLACK)
+        and min(limit, 1) <= round(1 / unit, 6) <= limit + 1
+    ):
+        return unit
+    return 1 / limit
 
 
-def readout_unit(rows: Sequence[FloatArray], most: int) -> float:
-    """What a unit of all logits is worth in the model's units."""
-    weights = np.concatenate([row.ravel() for row in rows])
+def readout_unit(rows: FloatArray, most: int) -> float:
+    """What a unit of all logits is worth in the model's units, given weights (C, K)."""
+    weights = rows.ravel()
     largest = float(np.abs(weights).max())
     if largest == 0:
         return 1.0

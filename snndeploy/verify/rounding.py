@@ -8,8 +8,8 @@ import numpy as np
 
 from snndeploy.layers import Layer, Projection, constant, count_worths, pooled
 from snndeploy.network import Network
-from snndeploy.nodes import Neuron, Output, Scale
-from snndeploy.numerics import FloatArray
+from snndeploy.nodes import Activation, Neuron, Node, Output, Scale
+from snndeploy.numerics import FloatArray, Int64Array, initial_membrane, round_to_integer
 
 
 def rounding(
@@ -31,23 +31,40 @@ def rounding(
     exact = np.concatenate([m for _, m in _weights(before)], axis=1)
     rounded = np.concatenate([m / worths[name] for name, m in _weights(after)], axis=1)
     bias = constant(float_network, before.name)
-    assert node.bias is not None
     return _relative(rounded * unit[:, None] - exact, exact), _relative(
-        node.bias * unit - bias, bias
+        _bias(before.node, node) * unit - bias, bias
     )
+
+
+def _bias(before: Node, after: Neuron | Output) -> Int64Array:
+    """The integer that stands for a bias: of a neuron, without the shift of its activation."""
+    assert after.bias is not None
+    if isinstance(after, Output):
+        return after.bias
+    assert isinstance(before, Activation)
+    found: Int64Array = after.bias + after.v0 - initial_membrane(after.threshold)
+    return found - round_to_integer((before.shift - 0.5) * after.threshold)
 
 
 def _weights(layer: Layer) -> list[tuple[str, FloatArray]]:
     """Source and weights (C, K) of each branch, in an order that conversion and files keep.
 
-    The identity branches of one source, and the synapses that share one, are added up.
+    Branches of one source that reach alike are added up: conversion may split one into several.
     """
     found: dict[tuple[str, str], FloatArray] = defaultdict(lambda: np.zeros(1))
     for projection in layer.projections:
-        op = projection.weighted
-        key = (projection.source, "" if op is None or isinstance(op, Scale) else op.name)
+        key = (projection.source, _geometry(projection))
         found[key] = found[key] + _matrix(projection, layer.shape[0])
-    return [(source, found[source, name]) for source, name in sorted(found)]
+    return [(source, found[source, geometry]) for source, geometry in sorted(found)]
+
+
+def _geometry(projection: Projection) -> str:
+    """Which neurons the synapses of a projection join; the same for like ones."""
+    op = projection.weighted
+    if op is None or isinstance(op, Scale):
+        return ""
+    sizes = [getattr(op, name, None) for name in ("stride", "padding", "dilation", "groups")]
+    return f"{op.weight.shape} {sizes}"
 
 
 def _matrix(projection: Projection, channels: int) -> FloatArray:

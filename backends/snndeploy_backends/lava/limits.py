@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from snndeploy.nodes import WEIGHTED, Conv2d, Linear, Scale
-from snndeploy.numerics import check_word
+from snndeploy.numerics import check_word, mantissas
 from snndeploy.program import Program
 from snndeploy.ranges import ranges
 
 STATE_BITS = 24
 WEIGHT_BITS = 8
+WEIGHT_EXPONENT = 13
 """Loihi's words, used where a program has no profile or the profile does not tell."""
 
 
@@ -24,6 +25,12 @@ def weight_bits(program: Program) -> int:
     return (limits and limits.weight_bits) or WEIGHT_BITS
 
 
+def weight_exponent(program: Program) -> int:
+    """The largest exponent of two that the weights of a projection may share."""
+    limits = program.profile.limits if program.profile else None
+    return WEIGHT_EXPONENT if limits is None else limits.weight_exponent or 0
+
+
 def check_fits(program: Program, steps: int) -> None:
     """Raise `DoesNotFitError` if a weight, or by range analysis a membrane, leaves its word."""
     profile = program.profile.name if program.profile else "loihi1"
@@ -31,8 +38,9 @@ def check_fits(program: Program, steps: int) -> None:
     for node in program.network.nodes:
         if isinstance(node, WEIGHTED):
             assert isinstance(node, Conv2d | Linear | Scale)
+            held, _ = mantissas(node.weight, weight_exponent(program))
             check_word(
-                *(int(node.weight.min()), int(node.weight.max())),
+                *(int(held.min()), int(held.max())),
                 bits=weight_bits(program),
                 where=f"weights of '{node.name}'",
                 remedy=remedy,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from snndeploy.nodes import Array, Conv2d, Linear, Shape
-from snndeploy.numerics import Int64Array
+from snndeploy.numerics import Int64Array, mantissas
 from snndeploy_backends.reference import kernels
 from snndeploy_backends.reference.scan import Population, scan, share
 
@@ -36,8 +36,9 @@ class Gather:
     Attributes:
         shape: of the source, (H, W, C).
         out: (H_out, W_out, C_out).
-        weight: int8 (blocks, 1 or 2, K_h, K_w, C_in, width), blocks of output channels; the
-            second of two, in exact mode, negated.
+        weight: int8 mantissas (blocks, 1 or 2, K_h, K_w, C_in, width), blocks of output channels;
+            the second of two, in exact mode, negated.
+        exponent: of two, of all weights.
         where: stride, each down and right, and padding at the top and at the left.
         theta: int32 (C_out,).
         limit: how many weights always add up within int16.
@@ -46,6 +47,7 @@ class Gather:
     shape: tuple[int, int, int]
     out: tuple[int, int, int]
     weight: Array
+    exponent: int
     where: tuple[int, int, int, int]
     theta: Array
     limit: int
@@ -98,7 +100,15 @@ class Gather:
             out.numpy().reshape(steps, rows, *self.out),
         )
         silence = np.zeros(width, np.int8)
-        fixed = (signed, self.shape[:2], self.where, self.weight, silence, self.limit)
+        fixed = (
+            signed,
+            self.shape[:2],
+            self.where,
+            self.weight,
+            self.exponent,
+            silence,
+            self.limit,
+        )
         found = np.zeros((rows * lines, steps), np.int64)
         for part in _parts(events):
             some = events[:, part.start : part.stop].T
@@ -127,14 +137,15 @@ def gather(op: Conv2d | Linear, shape: Shape, signed: bool, theta: Int64Array) -
         conv, shape = Conv2d(op.name, op.weight[:, :, None, None]), (*shape, 1, 1)
     assert isinstance(conv, Conv2d)
     outputs, inputs, *_ = conv.weight.shape
-    largest = max(int(abs(conv.weight.astype(np.int64)).max()), 1)
+    held, exponent = mantissas(conv.weight)
+    largest = max(int(abs(held).max()), 1)
     reach = 2 * prod(shape) * outputs
     if conv.groups > 1 or conv.dilation != (1, 1) or len(shape) != 3:
         return None
     if largest > 127 or int(theta.max()) >= 1 << 31 or reach >= 1 << 31:
         return None
     width = next(width for width in _WIDTHS if outputs % width == 0)
-    weight = conv.weight.astype(np.int8).reshape(-1, width, *conv.weight.shape[1:])
+    weight = held.astype(np.int8).reshape(-1, width, *conv.weight.shape[1:])
     weight = weight.transpose(0, 3, 4, 2, 1)[:, None]
     _, height, width = shape
     _, down, right = conv.output_shape([shape])
@@ -144,6 +155,7 @@ def gather(op: Conv2d | Linear, shape: Shape, signed: bool, theta: Int64Array) -
         weight=np.ascontiguousarray(
             np.concatenate([weight, -weight], axis=1) if signed else weight
         ),
+        exponent=exponent,
         where=(*conv.stride, *conv.pads[:2]),
         theta=theta.astype(np.int32),
         limit=((1 << 15) - 1) // largest,

@@ -56,6 +56,7 @@ class Place(NamedTuple):
         steps: how many.
         segments: int64 (steps, most, 3): first entry, one past the last, address of the weights.
         entries: int32 offsets.
+        exponent: what the sums of weights are shifted left by.
         limit: rows whose sum fits int16.
         membrane, count: float32 (width,); theta: int32.
         cap: the largest count.
@@ -71,6 +72,7 @@ class Place(NamedTuple):
     segments: Any
     most: Any
     entries: Any
+    exponent: Any
     limit: Any
     membrane: Any
     count: Any
@@ -102,6 +104,7 @@ class _Block:
     def generate(self) -> None:
         b, values = self.b, self.values
         self.theta = b.load(self.at(values.theta, self.v32), align=4)
+        self.exponent = self.spread(b.trunc(values.exponent, _I32), self.v32)
         b.store(self.none16, self.acc)
         b.store(_int(0), self.used)
         b.store(self.numbers(values.membrane), self.v)
@@ -172,7 +175,8 @@ class _Block:
     def empty(self) -> None:
         """Move what the int16 lanes hold to the membrane."""
         b = self.b
-        b.store(b.add(b.load(self.v), b.sext(b.load(self.acc), self.v32)), self.v)
+        sums = b.shl(b.sext(b.load(self.acc), self.v32), self.exponent)
+        b.store(b.add(b.load(self.v), sums), self.v)
         b.store(self.none16, self.acc)
         b.store(_int(0), self.used)
 
@@ -346,6 +350,7 @@ def advance(
     size: Any,
     where: Any,
     weight: Any,
+    exponent: int,
     silence: Any,
     limit: int,
     base: int,
@@ -369,6 +374,7 @@ def advance(
         size: H and W of the source.
         where: stride, each down and right, and padding at the top and at the left.
         weight: int8 (blocks, 1 or 2, K_h, K_w, C_in, width), the second negated.
+        exponent: what sums of weights are shifted left by.
         silence: int8 (width,), zeros.
         base, starts, entries: as `list_spikes` left them.
         membrane, count: float32 (n, H_out, W_out, C_out); no count unless signed.
@@ -407,6 +413,7 @@ def advance(
                     segments.ctypes.data,
                     tall,
                     entries.ctypes.data,
+                    exponent,
                     limit,
                     membrane[sample, a, b, c:].ctypes.data,
                     count[sample, a, b, c:].ctypes.data if signed else NOTHING,

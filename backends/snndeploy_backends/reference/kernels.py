@@ -29,6 +29,7 @@ from snndeploy.nodes import (
     SumPool2d,
     sides,
 )
+from snndeploy.numerics import mantissas
 
 LinearKind: TypeAlias = Literal["int8", "float", "matmul"]
 Map: TypeAlias = Callable[[Tensor], Tensor]
@@ -63,9 +64,11 @@ def last_shape(shape: Shape) -> Shape:
     return (*shape[1:], shape[0])
 
 
-def _bytes(op: Conv2d | Linear) -> Tensor:
-    """The weights as int8, row-major: packing reads other layouts wrongly."""
-    return torch.from_numpy(np.ascontiguousarray(op.weight, dtype=np.int8))
+def _bytes(op: Conv2d | Linear) -> tuple[Tensor, Tensor]:
+    """The weights as int8, row-major (packing reads other layouts wrongly), and a unit's worth."""
+    held, exponent = mantissas(op.weight)
+    worth = torch.full((len(held),), float(1 << exponent))
+    return torch.from_numpy(np.ascontiguousarray(held, dtype=np.int8)), worth
 
 
 def int8_conv(op: Conv2d, zero: int) -> Map:
@@ -75,13 +78,13 @@ def int8_conv(op: Conv2d, zero: int) -> Map:
     padding only, so padding as wide as the kernel is written out; so is one that differs side by
     side, which it does not know.
     """
-    ops, out = torch.ops.onednn, len(op.weight)
-    scale, no_zeros = torch.ones(out), torch.zeros(out, dtype=torch.int32)
+    ops, (weight, scale) = torch.ops.onednn, _bytes(op)
+    no_zeros = torch.zeros(len(weight), dtype=torch.int32)
     wide = zero > 0 and any(p >= k for p, k in zip(op.pads, op.weight.shape[2:] * 2, strict=True))
     written = wide or len(op.padding) == 4
     padding = [0, 0] if written else list(op.padding)
     where = (list(op.stride), padding, list(op.dilation), op.groups)
-    packed = ops.qconv_prepack(_bytes(op), scale, 1.0, zero, *where, None)
+    packed = ops.qconv_prepack(weight, scale, 1.0, zero, *where, None)
     tail: tuple[Any, ...] = (1.0, 0, torch.float32, "none", [], "")
 
     def apply(x: Tensor) -> Tensor:
@@ -94,9 +97,9 @@ def int8_conv(op: Conv2d, zero: int) -> Map:
 
 def int8_linear(op: Linear, zero: int) -> Map:
     """Bytes (rows, F) to float32 sums, by oneDNN."""
-    ops, out = torch.ops.onednn, len(op.weight)
-    scale, no_zeros = torch.ones(out), torch.zeros(out, dtype=torch.int32)
-    packed = ops.qlinear_prepack(_bytes(op), None)
+    ops, (weight, scale) = torch.ops.onednn, _bytes(op)
+    no_zeros = torch.zeros(len(weight), dtype=torch.int32)
+    packed = ops.qlinear_prepack(weight, None)
     tail: tuple[Any, ...] = (1.0, 0, torch.float32, "none", [], "")
 
     def apply(x: Tensor) -> Tensor:

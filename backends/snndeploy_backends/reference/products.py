@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from snndeploy.nodes import Conv2d, Flatten, Linear, Node, Scale, SumPool2d
+from snndeploy.numerics import mantissas
 from snndeploy_backends.exact_floats import device_dtype, shortened
 from snndeploy_backends.reference.kernels import Map, padded
 
@@ -41,15 +42,16 @@ def growth(op: Node) -> int:
 def product(op: Conv2d | Linear, value: int, dtype: torch.dtype, device: str) -> Map:
     """Numbers (rows, H, W, C) or (rows, F) up to `value` to their sums, of `dtype`."""
     filters = op.weight.transpose(0, 2, 3, 1) if isinstance(op, Conv2d) else op.weight
-    rows = np.ascontiguousarray(filters.reshape(len(filters), -1).T, dtype=np.int64)
+    held, exponent = mantissas(filters.reshape(len(filters), -1).T)
+    rows, worth = np.ascontiguousarray(held), float(1 << exponent)
     aligned = all(size % 8 == 0 for size in rows.shape)  # cuBLAS wants int8 so
     narrow = [x for x in narrow_types(device) if aligned or x != torch.int8]
-    largest, total = int(abs(rows).max()), value * growth(op)
+    largest, total = int(abs(rows).max()), (value * growth(op)) >> exponent
     operand = device_dtype(value, largest, total, op.name, narrow)
     matrix = torch.from_numpy(rows).to(device, operand)
 
     def dense(x: Tensor) -> Tensor:
-        return multiply(x.to(operand), matrix).to(dtype)
+        return multiply(x.to(operand), matrix).to(dtype).mul_(worth)
 
     def conv(x: Tensor) -> Tensor:
         assert isinstance(op, Conv2d)
@@ -59,7 +61,7 @@ def product(op: Conv2d | Linear, value: int, dtype: torch.dtype, device: str) ->
         some = torch.split(images, most)
         parts = [multiply(_patches(part, op, down, right), matrix) for part in some]
         sums = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return sums.to(dtype).view(len(x), down, right, -1)
+        return sums.to(dtype).mul_(worth).view(len(x), down, right, -1)
 
     return conv if isinstance(op, Conv2d) else dense
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from snndeploy.layers import Projection
 from snndeploy.nodes import Conv2d, Flatten, Linear, Node, Shape, SumPool2d
+from snndeploy.numerics import mantissas
 from snndeploy_backends.reference.kernels import (
     MOST_BYTE,
     LinearKind,
@@ -142,7 +143,10 @@ def _is_int8(op: Node, most: int) -> bool:
         lone = op.weight.shape[1] == 1 and op.stride[0] != op.stride[1]
         if lone or op.dilation != (1, 1):
             return False
-    if not isinstance(op, Conv2d | Linear) or op.weight.min() < -128 or op.weight.max() > 127:
+    if not isinstance(op, Conv2d | Linear):
+        return False
+    held, _ = mantissas(op.weight)
+    if held.min() < -128 or held.max() > 127:
         return False
     return growth(op) * most < 1 << 24
 
