@@ -293,6 +293,15 @@ def test_parts_of_features_are_weights_of_zero():
     assert kinds(compared(g.model(y), samples(4, 8))).count("Linear") == 3
 
 
+def test_parts_of_signals():
+    g = Graph(("N", 4, 12))
+    y = g.node("Relu", g.node("Conv", "x", g.random(6, 4, 3)))
+    part = g.node("Slice", y, *(g.store([n], np.int64) for n in (1, 5, 1, 1)))
+    y = g.node("Add", g.node("Conv", part, g.random(3, 4, 3)), g.random(3, 1))
+    y = g.node("MaxPool", y, kernel_shape=[2], strides=[2])
+    compared(g.model(head(g, y, 12)), samples(3, 4, 12))
+
+
 def test_shuffled_channels():
     g = Graph(("N", 4, 6, 6))
     y = g.node("Relu", conv(g, "x", 4, 6))

@@ -303,6 +303,15 @@ def test_layers_that_are_too_large():
         from_bytes(g.model(y).SerializeToString())
 
 
+def test_many_operators_on_large_values():
+    g = Graph(("N", 1 << 12, 1 << 12))
+    y = "x"
+    for _ in range(100):
+        y = g.node("Transpose", y, perm=[0, 2, 1])
+    with pytest.raises(UnsupportedModelError, match="elements in all"):
+        from_bytes(g.model(y).SerializeToString())
+
+
 def test_weights_that_are_no_numbers():
     g = Graph(("N", 4))
     proto = g.model(g.node("MatMul", "x", g.store(np.full((4, 3), np.nan))))

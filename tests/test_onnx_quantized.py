@@ -205,3 +205,25 @@ def test_functions_of_the_model_are_written_out():
     opsets = [helper.make_opsetid("", 17)]
     model.functions.append(helper.make_function("local", "Scaled", ["a"], ["b"], body, opsets))
     compared(model, np.ones((1, 4), np.float32))
+
+
+def test_operators_of_onnx_runtime_on_integers():
+    g = Graph((1, 2, 6, 6))
+    grids = [(g.store(s), g.store(z, np.uint8)) for s, z in ((0.02, 7), (0.031, 9), (0.043, 0))]
+    y = g.node("QuantizeLinear", "x", *grids[0])
+    factors = g.store(g.rng.integers(1, 90, (1, 2, 1, 1)), np.uint8)
+    y = g.node("QLinearMul", y, *grids[0], factors, *grids[1], *grids[1], domain="com.microsoft")
+    window = {"kernel_shape": [3, 3], "strides": [3, 3]}  # an odd number of values: no ties
+    y = g.node("QLinearAveragePool", y, *grids[1], *grids[1], domain="com.microsoft", **window)
+    matrix = g.store(g.rng.integers(-90, 90, (8, 4)), np.int8)
+    scales = g.store(g.rng.uniform(0.01, 0.02, 4)), g.store(np.zeros(4), np.int8)
+    y = g.node("Reshape", y, g.store([1, 8], np.int64))
+    y = g.node("QLinearMatMul", y, *grids[1], matrix, *scales, *grids[2])
+    y = g.node("MatMul", g.node("DequantizeLinear", y, *grids[2]), g.store(np.eye(4)))
+    proto = g.model(y)
+    network = from_proto(proto)
+    x = np.random.default_rng(6).uniform(0, 4, (40, 1, 2, 6, 6)).astype(np.float32)
+    expected = np.concatenate([runtime(proto, sample) for sample in x])
+    found = float_walk(network, x[:, 0])[network.output.name]
+    assert np.mean(np.abs(found - expected) < 1e-4) > 0.98
+    assert np.abs(found - expected).max() < 3 * 0.043

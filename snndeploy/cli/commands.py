@@ -77,7 +77,10 @@ def main() -> None:
 @app.command()
 def convert(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL.pt2", help="A quantized model: torch.export.save.")
+        Path,
+        typer.Argument(
+            metavar="MODEL", help="A trained model: .onnx, or .pt2 (torch.export.save)."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="NET.nir", help="Where to write.")],
     calibration: Annotated[
@@ -255,9 +258,7 @@ def certify(
 
 @app.command()
 def fidelity(
-    model: Annotated[
-        Path, typer.Argument(metavar="MODEL.pt2", help="The model that was converted.")
-    ],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The model that was converted.")],
     network: NetworkFile,
     data: DataFile,
     limit: Limit = None,

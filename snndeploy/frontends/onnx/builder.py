@@ -25,6 +25,8 @@ from snndeploy.nodes import (
 from snndeploy.numerics import FloatArray, Int64Array
 
 MAX_VALUE_ELEMENTS = 1 << 24
+MAX_WORK = 64 * MAX_VALUE_ELEMENTS
+"""Elements of all tensors on the way."""
 MAX_NODES = 4_000
 MAX_MADE_ELEMENTS = 1 << 27
 """Of a weight that the file does not store, but asks for."""
@@ -139,11 +141,10 @@ class Builder:
         except UnsupportedModelError as error:
             raise Unsupported(error.problem) from error
         size = int(np.prod(shape, dtype=object))
-        self._work += size
-        if size > MAX_VALUE_ELEMENTS or self._work > 64 * MAX_VALUE_ELEMENTS:
+        if size > MAX_VALUE_ELEMENTS:
             raise UnsupportedModelError(
-                f"'{node.name}' has a value of {size} elements {shape}",
-                remedy=f"read are up to {MAX_VALUE_ELEMENTS} a layer, and 64 times that in all",
+                f"'{node.name}' has a value of {size} elements {shape}, "
+                f"the limit is {MAX_VALUE_ELEMENTS}"
             )
         self.nodes[node.name], self.sources[node.name] = node, sources
         self.shapes[node.name] = shape
@@ -256,6 +257,12 @@ class Builder:
             if name in needed:
                 needed.update(self.sources[name])
         return [name for name in self.nodes if name in needed]
+
+    def count(self, result: Result) -> None:
+        """Add to the work done; raises where a model asks for more than any real one does."""
+        self._work += result.index.size if isinstance(result, Signal) else result.size
+        if self._work > MAX_WORK:
+            raise UnsupportedModelError(f"its tensors have more than {MAX_WORK} elements in all")
 
     def release(self, op: Op) -> None:
         """Forget the operands that nobody reads after an operator."""

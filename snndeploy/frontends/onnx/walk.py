@@ -118,6 +118,8 @@ def _try_read(b: Builder, op: Op) -> str:
         b.disordered |= isinstance(error, OtherOrder)
     if result is not None:
         found = result if isinstance(result, list) else [result]
+        for one in found:
+            b.count(one)
         b.values.update(zip(op.node.outputs, found, strict=False))
     b.release(op)
     return f"{op.label} ({op.kind}): {problem}" if problem else ""

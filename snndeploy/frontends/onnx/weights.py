@@ -15,7 +15,7 @@ from snndeploy.frontends.onnx.op import Op
 from snndeploy.frontends.onnx.parts import channels, whole
 from snndeploy.frontends.onnx.pending import affine, settled, unpadded
 from snndeploy.frontends.onnx.signal import Affine, Signal, along, places
-from snndeploy.frontends.onnx.windows import Window
+from snndeploy.frontends.onnx.windows import PIXEL, Window
 from snndeploy.frontends.reading import Unsupported
 from snndeploy.nodes import BatchNorm, Conv2d, Linear
 from snndeploy.numerics import FloatArray, Int64Array
@@ -29,11 +29,10 @@ def conv(b: Builder, op: Op) -> Signal:
 def convolve(
     b: Builder, op: Op, x: Signal, weight: FloatArray | None, bias: FloatArray | None
 ) -> Signal:
-    """A convolution of a real signal."""
+    """A convolution of a real signal, its window and groups as the operator states them."""
     if weight is None:
         raise Unsupported("its weight is missing")
-    dims = weight.ndim - 2
-    if dims not in (1, 2) or x.index.ndim != dims + 1:
+    if weight.ndim not in (3, 4) or x.index.ndim != weight.ndim - 1:
         raise Unsupported(f"weight {weight.shape} on {('N', *x.shape)}: use 1-d or 2-d")
     if bias is not None and bias.shape != weight.shape[:1]:
         raise Unsupported(f"{bias.shape} biases for {weight.shape[0]} channels")
@@ -41,11 +40,24 @@ def convolve(
     if groups < 1 or x.shape[0] != weight.shape[1] * groups or weight.shape[0] % groups:
         raise Unsupported(f"weight {weight.shape} in {groups} groups on {('N', *x.shape)}")
     window = Window.of(op, x, weight.shape[2:])
+    weight = weight.reshape(*weight.shape[:2], *window.kernel)
+    return _convolution(b, op, x, weight, bias, window, groups)
+
+
+def _convolution(
+    b: Builder,
+    op: Op,
+    x: Signal,
+    weight: FloatArray,
+    bias: FloatArray | None,
+    window: Window,
+    groups: int = 1,
+) -> Signal:
+    """A convolution node, weight (C_out, C_in / groups, K_h, K_w); what x carries goes into it."""
     x = replace(x, pads=())
     if x.affine is None or x.is_clipped:
         x = settled(b, op, x)
-    weight = weight.reshape(*weight.shape[:2], *window.kernel)
-    picked = _picked(b, x)
+    picked, rank = _picked(b, x), x.index.ndim
     swapped = None
     if picked is not None and groups == 1:
         weight, x = _on_channels(weight, picked, b.shapes[x.node][0]), b.all_of(x)
@@ -63,7 +75,7 @@ def convolve(
         source,
     )
     index = made.index if swapped is None else made.index[swapped]
-    return replace(made, index=index if dims == 2 else index[:, 0])
+    return replace(made, index=index if rank == 3 else index[:, 0])
 
 
 def _picked(b: Builder, x: Signal) -> Int64Array | None:
@@ -165,25 +177,10 @@ def _pointwise(b: Builder, op: Op, x: Signal, weight: FloatArray) -> Signal:
     """A dense layer at each pixel, channels last: a convolution with kernels of one pixel."""
     x = unpadded(x)
     channels_first = replace(x, index=np.moveaxis(x.index, -1, 0))
-    kernel = weight.reshape(*weight.shape, *(1,) * (x.index.ndim - 1))
-    if kernel.ndim not in (3, 4):
+    if x.index.ndim not in (2, 3):
         raise Unsupported(f"a matrix on {('N', *x.shape)}: use (N, features) or images")
-    made = convolve(b, _Plain.of(op), channels_first, kernel, None)
+    made = _convolution(b, op, channels_first, weight[:, :, None, None], None, PIXEL)
     return replace(made, index=np.moveaxis(made.index, 0, -1))
-
-
-class _Plain(Op):
-    """An operator whose attributes are not those of a convolution."""
-
-    @staticmethod
-    def of(op: Op) -> _Plain:
-        return _Plain(op.node, op.version, op.ends, op.in_tail)
-
-    def has(self, name: str) -> bool:
-        return False
-
-    def _value(self, name: str, kind: object, default: object) -> object:
-        return default
 
 
 def dense(b: Builder, op: Op, x: Signal, weight: FloatArray) -> Signal:

@@ -75,6 +75,10 @@ class Window:
         )
 
 
+PIXEL = Window((1, 1), (1, 1), (1, 1), (0, 0, 0, 0), (0, 0, 0, 0))
+"""One pixel at a time."""
+
+
 def _own_pads(
     op: Op, sizes: tuple[int, ...], reach: list[int], strides: tuple[int, ...]
 ) -> list[tuple[int, int]]:
