@@ -6,7 +6,7 @@ through between their ends, so as to lessen
     mean over layers of |y - a|**2 / |a|**2   +   |logits - original logits|**2 / variance
 
 where a and y are the values of the original and of the quantized network. A step of Adam moves a
-weight by a small part of the mean weight of its layer. Weights that are 0 stay 0. The epoch with
+weight by a small part of the mean weight of its layer, and a bias by one of what a count is worth. Weights that are 0 stay 0. The epoch with
 the least error on held-out samples is kept.
 
 Source: SNN Calibration (Li et al. 2021), section 4.3, which tunes layer by layer; all layers at
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from snndeploy.network import Network
-from snndeploy.nodes import Activation, Conv2d, Input, Linear, Node, Relu
+from snndeploy.nodes import Activation, Conv2d, Input, Linear, Node, Output, Relu
 from snndeploy.passes.base import Pass
 from snndeploy.passes.calibration_data import CalibrationData
 from snndeploy.passes.responses import relu
@@ -112,14 +112,22 @@ class _Tuning:
     def _groups(self) -> list[dict[str, Any]]:
         """One group a tensor, with its learning rate: a share of its layer's mean magnitude."""
         groups: list[dict[str, Any]] = []
-        for weight, bias in self.parameters.values():
-            assert bias is not None
+        for name, (weight, bias) in self.parameters.items():
             used = weight.detach()[weight.detach() != 0]
             size = float(used.square().mean().sqrt()) if len(used) else 0.0
-            own = max(float(bias.detach().square().mean().sqrt()), size)
             groups.append({"params": [weight], "lr": self.options.rate * size})
-            groups.append({"params": [bias], "lr": self.options.rate * own})
+            groups.append({"params": [bias], "lr": self.options.rate * self._step(name, size)})
         return groups
+
+    def _step(self, name: str, default: float) -> float:
+        """What a count of the layer is worth that a weighted node feeds."""
+        for target in self.network.targets[name]:
+            node = self.network.by_name[target]
+            if isinstance(node, Activation):
+                return node.ceiling / node.levels
+            if not isinstance(node, Output):
+                return self._step(target, default)
+        return default
 
     @torch.no_grad()
     def _measure_norms(self, x: Tensor) -> None:
