@@ -31,7 +31,7 @@ from snndeploy.measure import membrane_extremes
 from snndeploy.network import Mode, Network
 from snndeploy.nirfile import load as load_nir
 from snndeploy.nodes import Relu
-from snndeploy.numerics import Int64Array, to_grid
+from snndeploy.numerics import FloatArray, Int64Array, to_grid
 from snndeploy.passes import (
     FoldBatchNorm,
     PoolAfterActivation,
@@ -200,11 +200,13 @@ def _calibration_samples(
     return samples.astype(np.float64)
 
 
-def _on_input_grid(network: Network, samples: NDArray[Any]) -> NDArray[np.float64]:
+def _on_input_grid(network: Network, samples: NDArray[Any]) -> FloatArray:
     """Samples rounded to the input grid, in the model's units."""
     grid = network.input.grid
     assert grid is not None
-    return to_grid(samples, grid.scale, grid.low, grid.high, "data") * grid.scale
+    integers = to_grid(samples, grid.scale, grid.low, grid.high, "data")
+    values: FloatArray = integers.astype(np.float64) * grid.scale
+    return values
 
 
 def _refuse_relus(network: Network) -> None:

@@ -55,7 +55,7 @@ class SweepPoint:
         energy_samples: how many samples that is the mean of.
         network_hash: of the converted network.
         history: the passes that made it.
-        note: why there is no energy.
+        note: why there is no energy; or that the network was rescaled to fit the profile.
         error: why there is no point; everything but the choice is None then.
         on_energy_front, on_steps_front: whether no other point is better.
     """
@@ -238,7 +238,7 @@ class _Run:
             mode=self.mode,
             **self.options,
         )
-        program = Program(network)
+        program, note = self._placed(network)
         trace = deploy.run(program, self.samples.x, steps=self.steps, record=False)
         settle = trace.stop_steps
         if self.mode == "exact":
@@ -249,14 +249,23 @@ class _Run:
             mean_steps=float(settle.mean()),
             max_steps=int(settle.max()),
             spikes=trace.total_events / len(trace),
-            network_hash=network.hash,
-            history=network.history,
+            network_hash=program.network.hash,
+            history=program.network.history,
+            note=note,
         )
+        return point if program.profile is None else self._priced(point, program, trace.steps)
+
+    def _placed(self, network: Network) -> tuple[Program, str]:
+        """On the chip, with smaller integers if that is what it takes; else on none, and why."""
         try:
-            placed = deploy.lower(network, self.chip)
+            return deploy.lower(network, self.chip), ""
         except DoesNotFitError as error:
-            return replace(point, note=str(error))
-        return self._priced(point, placed, trace.steps)
+            reason = str(error)
+        try:
+            smaller = deploy.rescale(network, self.chip, steps=self.steps)
+            return deploy.lower(smaller, self.chip), f"rescaled to fit {self.chip.name}"
+        except DoesNotFitError:
+            return Program(network), reason
 
     def _priced(self, point: SweepPoint, program: Program, steps: int) -> SweepPoint:
         """With the energy, from as many samples as their spikes can be kept of."""

@@ -1,4 +1,4 @@
-"""From many levels to few: each pass keeps its promise, and corrections are kept only if they help."""
+"""From many levels to few: each pass keeps its promise, corrections stay only if they help."""
 
 from __future__ import annotations
 
@@ -104,7 +104,9 @@ def test_ceilings_are_the_largest_value_or_have_the_least_error():
     first = next(n for n in network.nodes if isinstance(n, Relu))
     conv = network.by_name[network.sources[first.name][0]]
     x = torch.from_numpy(DATA.x)
-    z = nn.functional.conv2d(x, torch.from_numpy(conv.weight), torch.from_numpy(conv.bias), padding=1)
+    z = nn.functional.conv2d(
+        x, torch.from_numpy(conv.weight), torch.from_numpy(conv.bias), padding=1
+    )
     a = z.clamp(min=0)
     assert largest.by_name[first.name].ceiling == pytest.approx(float(a.max()), rel=1e-5)
 
@@ -119,9 +121,7 @@ def test_ceilings_are_the_largest_value_or_have_the_least_error():
     assert lower_ceiling == pytest.approx(float(a.quantile(0.9)), rel=0.02)
 
 
-@given(
-    low=st.floats(-10, 0), high=st.floats(0.01, 10), levels=st.integers(2, 255)
-)
+@given(low=st.floats(-10, 0), high=st.floats(0.01, 10), levels=st.integers(2, 255))
 def test_a_grid_holds_zero_and_spans_the_values(low, high, levels):
     node = _on_grid("a", low, high, levels)
     step = node.ceiling / node.levels
@@ -177,9 +177,16 @@ def integer_model(second_weights: bool) -> Network:
         Output("y"),
     ]
     edges = [
-        ("x", "conv"), ("conv", "conv_grid"), ("x", "other"), ("other", "add"), ("add", "relu"),
-        ("relu", "pool"), ("pool", "pool_grid"), ("pool_grid", "flat"),
-        ("flat", "head"), ("head", "y"),
+        ("x", "conv"),
+        ("conv", "conv_grid"),
+        ("x", "other"),
+        ("other", "add"),
+        ("add", "relu"),
+        ("relu", "pool"),
+        ("pool", "pool_grid"),
+        ("pool_grid", "flat"),
+        ("flat", "head"),
+        ("head", "y"),
     ]
     if second_weights:
         nodes.insert(3, Conv2d("between", rng.normal(size=(2, 2, 1, 1))))
@@ -331,7 +338,9 @@ def test_few_levels_keep_the_accuracy_of_real_digits(digits):
     best = convert(network, calibration, levels=2, calibrate="advanced")
     assert accuracy(best, x, y) > accuracy(naive, x, y)
     certify(lower(best), x[:20])
-    assert any(entry.startswith("tune-weights{") or "{tune-weights{" in entry for entry in best.history)
+    assert any(
+        entry.startswith("tune-weights{") or "{tune-weights{" in entry for entry in best.history
+    )
 
 
 def test_rate_mode_is_corrected_for_its_steps(digits):

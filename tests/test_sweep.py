@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from models import images
 from test_calibration import relu_network
 
-from snndeploy import convert, deploy, integer_ann, sweep
-from snndeploy.errors import FileFormatError, InputError
+from snndeploy import convert, deploy, integer_ann, lower, rescale, sweep
+from snndeploy.errors import DoesNotFitError, FileFormatError, InputError
 from snndeploy.sweep import SweepPoint, _with_fronts
 
 X, CALIBRATION = images(30, 1), images(60, 0)
@@ -24,13 +24,25 @@ def network():
     return relu_network()
 
 
+def refusal_of(snn) -> str:
+    with pytest.raises(DoesNotFitError) as refused:
+        lower(snn, "loihi1")
+    return str(refused.value)
+
+
 def test_points_are_what_convert_and_run_give(network):
     found = sweep(network, X, **OPTIONS)
     assert [(p.levels, p.calibrate) for p in found.points] == [
-        (3, "none"), (3, "light"), (7, "none"), (7, "light"),
+        (3, "none"),
+        (3, "light"),
+        (7, "none"),
+        (7, "light"),
     ]
     snn = convert(network, CALIBRATION, levels=7, calibrate="light")
     point = found.points[-1]
+    assert point.note == "rescaled to fit loihi1"
+    assert "biases" in refusal_of(snn)
+    snn = rescale(snn, "loihi1")
     assert point.network_hash == snn.hash
     assert point.history == snn.history
     answers = integer_ann(snn, X).logits.argmax(1)
@@ -97,10 +109,8 @@ def test_a_point_that_fails_loses_no_other_and_is_tried_again(network, tmp_path,
     assert not any(p.error for p in sweep(network, X, **OPTIONS, results=path).points)
 
 
-def test_a_network_that_does_not_fit_has_no_energy_and_a_reason(network, tmp_path, monkeypatch):
-    from snndeploy.errors import DoesNotFitError
-
-    def never(network, profile):
+def test_a_network_that_does_not_fit_has_no_energy_and_a_reason(network, monkeypatch):
+    def never(*_arguments):
         raise DoesNotFitError("too large", where="layer 'conv1'")
 
     monkeypatch.setattr(deploy, "lower", never)

@@ -21,8 +21,8 @@ from snndeploy.cli.options import (
     Mode,
     ModeName,
     NetworkFile,
-    PerChannel,
     Percentile,
+    PerChannel,
     PolicyFile,
     ProfileName,
     Seed,
@@ -96,7 +96,9 @@ def convert(
     ] = None,
     levels: Annotated[
         int | None,
-        typer.Option(min=1, metavar="L", help="At most so many spikes a neuron; default the model's."),
+        typer.Option(
+            min=1, metavar="L", help="At most so many spikes a neuron; default the model's."
+        ),
     ] = None,
     thresholds: Thresholds = ThresholdsName.mse,
     percentile: Percentile = 99.9,

@@ -16,8 +16,8 @@ from snndeploy.cli.options import (
     Limit,
     Mode,
     ModeName,
-    PerChannel,
     Percentile,
+    PerChannel,
     Seed,
     Thresholds,
     ThresholdsName,
@@ -60,12 +60,17 @@ def sweep(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="SWEEP.json", help="Kept after each point; a rerun goes on there."
+            "--out",
+            "-o",
+            metavar="SWEEP.json",
+            help="Kept after each point; a rerun goes on there.",
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Try several numbers of levels and calibrations: accuracy, steps, spikes, energy.
+    """Try several numbers of levels.
+
+    Accuracy, steps, spikes and energy of each, with each way to calibrate; and which are best.
 
     Exit code 1 if a point failed; the others are shown.
     """

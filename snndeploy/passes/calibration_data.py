@@ -16,7 +16,7 @@ LEAST = 10
 
 @dataclass(frozen=True, eq=False)
 class CalibrationData:
-    """Samples on the network's input grid, in the model's units; spelled by the start of their hash.
+    """Samples on the network's input grid, in the model's units; spelled by their hash.
 
     Attributes:
         x: (N, *shape).

@@ -37,6 +37,7 @@ def channel_ceilings(
     elif thresholds == "percentile":
         found = torch.quantile(rows, percentile / 100, dim=1)
     else:
+
         def error(share: float) -> Tensor:
             step = (most * (share / levels)).clamp(min=1e-30)[:, None]
             return ((rows / step + 0.5).floor_().clamp_(0, levels) * step - rows).square_().mean(1)
@@ -45,7 +46,9 @@ def channel_ceilings(
     return found.numpy().astype(np.float64)
 
 
-def layer_share(quantize: Callable[[Tensor, float], Tensor], arriving: Tensor, goal: Tensor) -> float:
+def layer_share(
+    quantize: Callable[[Tensor, float], Tensor], arriving: Tensor, goal: Tensor
+) -> float:
     """The share of the largest ceiling with the least squared error.
 
     Args:

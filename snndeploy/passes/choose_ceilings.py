@@ -57,7 +57,9 @@ class ChooseCeilings(Pass):
         stations = zip(goals.stations(), walk.stations(), strict=True)
         for done, (node, own) in enumerate(stations):
             pass_station(goals, node)
-            if isinstance(node, Relu) or (isinstance(node, Activation) and node.levels > self.levels):
+            if isinstance(node, Relu) or (
+                isinstance(node, Activation) and node.levels > self.levels
+            ):
                 arriving = walk.arriving(own)
                 quantized = self._quantized(node, arriving, goals.value(node.name))
                 chosen[node.name] = quantized
@@ -99,4 +101,6 @@ def _on_grid(name: str, low: float, high: float, levels: int) -> Activation:
     below = -round(low / step)  # levels under 0
     if below and below < levels:
         step = max(-low / below, high / (levels - below))
-    return Activation(name, step * levels, levels, shift=0.5 + below, offset=-step * below if below else 0.0)
+    return Activation(
+        name, step * levels, levels, shift=0.5 + below, offset=-step * below if below else 0.0
+    )

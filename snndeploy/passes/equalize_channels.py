@@ -78,7 +78,9 @@ class EqualizeChannels(Pass):
     def _factors(self, network: Network, groups: dict[str, str]) -> dict[str, FloatArray]:
         """Per group that may have any: the largest need of its layers, at most 1."""
         needs: dict[str, list[FloatArray]] = defaultdict(list)
-        fixed = {groups[n.name] for n in network.nodes if isinstance(n, Activation | Input | Output)}
+        fixed = {
+            groups[n.name] for n in network.nodes if isinstance(n, Activation | Input | Output)
+        }
         channels: dict[str, int] = {}
         for name, group in groups.items():
             count = network.shapes[name][0]
@@ -88,7 +90,8 @@ class EqualizeChannels(Pass):
             pass_station(walk, node)
             group = groups[node.name]
             if isinstance(node, Relu) and group not in fixed:
-                values = walk.value(node.name).flatten(1).unflatten(1, (channels[group], -1))
+                values = walk.value(node.name)
+                values = values.reshape(len(values), channels[group], -1)
                 found = channel_ceilings(values, self.levels, self.thresholds, self.percentile)
                 if found.max() > 0:
                     needs[group].append(found / found.mean())

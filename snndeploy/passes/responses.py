@@ -9,7 +9,7 @@ from torch import Tensor
 
 from snndeploy.network import Network
 from snndeploy.nodes import Activation, Array, MaxPool2d, Node, Output, Relu
-from snndeploy.passes.walk import Walk, per_channel
+from snndeploy.passes.walk import Walk, over_time, per_channel
 
 Response = Callable[[Tensor], Tensor]
 
@@ -48,7 +48,7 @@ def fire(node: Activation, z: Tensor, steps: int, window: int) -> Tensor:
     is emitted in parts of `1 / window`.
     """
     threshold = node.ceiling / node.levels
-    currents = z.unflatten(0, (-1, steps))
+    currents = over_time(z, steps)
     membrane = torch.full_like(currents[:, 0], node.shift * threshold)
     values = torch.empty_like(currents)
     for step in range(steps):
@@ -66,7 +66,7 @@ def logits(network: Network, x: Array, steps: int = 0, window: int = 0) -> Tenso
     for node in walk.stations():
         pass_station(walk, node, steps, window)
     found = walk.value(network.output.name)
-    return found.unflatten(0, (-1, steps)).sum(1) if steps else found
+    return over_time(found, steps).sum(1) if steps else found
 
 
 def pass_station(walk: Walk, node: Node, steps: int = 0, window: int = 0) -> None:

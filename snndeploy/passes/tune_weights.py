@@ -6,8 +6,8 @@ through between their ends, so as to lessen
     mean over layers of |y - a|**2 / |a|**2   +   |logits - original logits|**2 / variance
 
 where a and y are the values of the original and of the quantized network. A step of Adam moves a
-weight by a small part of the mean weight of its layer, and a bias by one of what a count is worth. Weights that are 0 stay 0. The epoch with
-the least error on held-out samples is kept.
+weight by a small part of the mean weight of its layer, and a bias by one of what a count is worth.
+Weights that are 0 stay 0. The epoch with the least error on held-out samples is kept.
 
 Source: SNN Calibration (Li et al. 2021), section 4.3, which tunes layer by layer; all layers at
 once need a fraction of the work. Straight-through gradient: Bengio et al. 2013.
@@ -96,7 +96,7 @@ class _Tuning:
         )
         least, best = self._error(held), self._copy()
         for epoch in range(options.epochs):
-            for rows in torch.randperm(len(x), generator=generator).split(self.batch):
+            for rows in torch.split(torch.randperm(len(x), generator=generator), self.batch):
                 self.optimizer.zero_grad()
                 self._loss(x[rows]).backward()  # type: ignore[no-untyped-call]
                 self.optimizer.step()
@@ -148,7 +148,8 @@ class _Tuning:
 
     @torch.no_grad()
     def _error(self, x: Tensor) -> float:
-        return sum(float(self._loss(rows)) * len(rows) for rows in x.split(self.batch)) / len(x)
+        parts = [self._loss(rows) * len(rows) for rows in torch.split(x, self.batch)]
+        return float(torch.stack(parts).sum()) / len(x)
 
     def _values(self, network: Network, known: Parameters, x: Tensor) -> dict[str, Tensor]:
         """The values of all activations and of the readout."""
@@ -189,7 +190,7 @@ class _Staircase(torch.autograd.Function):
         return scaled.floor_().clamp_(0, node.levels).mul_(step).add_(node.offset)
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (inside,) = context.saved_tensors
         return gradient * inside, None
 

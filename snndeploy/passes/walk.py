@@ -103,7 +103,9 @@ class Walk:
             found[own] = self._value(source, rows)
         return found
 
-    def keep(self, node: Node, arriving: Tensor | None, respond: Callable[[Tensor], Tensor]) -> None:
+    def keep(
+        self, node: Node, arriving: Tensor | None, respond: Callable[[Tensor], Tensor]
+    ) -> None:
         """Keep what a station makes of what arrives there.
 
         Args:
@@ -128,8 +130,8 @@ class Walk:
         source, store = self.network.sources[node.name][0], self._room(node)[0]
         for rows, own in self._chunks():
             value = self._value(source, rows)
-            counts = value.unflatten(0, (-1, self.steps)).cumsum(1).flatten(0, 1)
-            most = max_pool(node, counts).unflatten(0, (-1, self.steps))
+            counts = over_time(value, self.steps).cumsum(1).flatten(0, 1)
+            most = over_time(max_pool(node, counts), self.steps)
             store[own] = torch.cat([most[:, :1], most.diff(dim=1)], 1).flatten(0, 1)
         self._kept[node.name] = (store, 1.0)
 
@@ -143,7 +145,9 @@ class Walk:
         if name in self._kept:
             store, scale = self._kept[name]
             if name == self.network.input.name:
-                return store[rows].repeat_interleave(self.steps, 0) if self.steps > 1 else store[rows]
+                return (
+                    store[rows].repeat_interleave(self.steps, 0) if self.steps > 1 else store[rows]
+                )
             own = store[rows.start * self.steps : rows.stop * self.steps]
             return own.float() * scale if scale != 1.0 else own
         terms = [self._value(source, rows) for source in self.network.sources[name]]
@@ -165,7 +169,9 @@ class Walk:
         return room(shape, torch.float32), 1.0
 
 
-def linear_value(node: Node, terms: Sequence[Tensor], known: Parameters, share: float = 1) -> Tensor:
+def linear_value(
+    node: Node, terms: Sequence[Tensor], known: Parameters, share: float = 1
+) -> Tensor:
     """What a node other than an activation makes of its sources' values.
 
     Args:
@@ -216,6 +222,11 @@ def room(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     kind = np.float32 if dtype == torch.float32 else np.int8
     with tempfile.TemporaryFile() as file:
         return torch.from_numpy(np.memmap(file, kind, "w+", shape=shape))
+
+
+def over_time(x: Tensor, steps: int) -> Tensor:
+    """(n * steps, ...) as (n, steps, ...)."""
+    return x.reshape(-1, steps, *x.shape[1:])
 
 
 def per_channel(values: Tensor | FloatArray, like: Tensor) -> Tensor:
