@@ -48,6 +48,11 @@ class CalibrationData:
         held = round(share * len(self))
         return self._rows(np.sort(order[held:])), self._rows(np.sort(order[:held]))
 
+    def some(self, count: int, seed: int) -> CalibrationData:
+        """At most `count` of the samples, drawn at random."""
+        order = np.random.default_rng(seed).permutation(len(self))
+        return self._rows(np.sort(order[:count]))
+
     def _rows(self, rows: Int64Array) -> CalibrationData:
         labels = None if self.labels is None else self.labels[rows]
         return CalibrationData(self.x[rows], labels)

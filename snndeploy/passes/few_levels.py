@@ -7,7 +7,8 @@
 
 A correction is kept if the share of right answers on a held-out fifth of the samples does not fall;
 without labels, right is what the float original answers. The history tells either way. In rate mode
-biases are corrected for what neurons emit in time: each time in `light`, at the end in `advanced`.
+the last pass corrects biases once more, for what neurons emit in time; in `light` it is the only
+one.
 """
 
 from __future__ import annotations
@@ -33,8 +34,14 @@ from snndeploy.simulate import Progress
 Calibrate: TypeAlias = Literal["none", "light", "advanced"]
 
 MOST_LEVELS = 1 << 16
-ROUNDS, EPOCHS, RATE, BATCH = 2, 20, 0.01, 32
+ROUNDS, EPOCHS, BATCH = 2, 20, 32
 """Of `CorrectBiases` and `TuneWeights`; found on a ResNet-20."""
+
+RATE_TIMES_LEVELS = 0.03
+"""The finer the levels, the smaller the steps of `TuneWeights`."""
+
+SIMULATED = 128
+"""The most samples that are simulated to correct biases in rate mode."""
 
 
 @dataclass(frozen=True)
@@ -99,22 +106,20 @@ def few_levels(
     original = network
     steps = 0 if mode == "exact" else window or levels
     ceilings = ChooseCeilings(*how, fit, original, progress)
-    biases = CorrectBiases(steps, steps, ROUNDS, fit, original, progress)
-    exact_biases = replace(biases, steps=0, window=0)
-    weights = TuneWeights(
-        EPOCHS, RATE, BATCH, options.seed, fit, held_out, original, progress=progress
-    )
-    network, trial = ceilings(network), _Trial(original, held_out, steps)
-    if options.calibrate == "none":
-        return network
-    if options.calibrate == "light":
-        network = trial.kept(network, [biases])
-        return trial.kept(network, [ceilings, biases])
-    as_ann = _Trial(original, held_out, 0)
-    network = as_ann.kept(network, [exact_biases])
-    network = as_ann.kept(network, [ceilings, exact_biases])
-    network = as_ann.kept(network, [weights])
-    return trial.kept(network, [biases]) if steps else network
+    biases = CorrectBiases(0, 0, ROUNDS, fit, original, progress)
+    in_time = replace(biases, steps=steps, window=steps, data=fit.some(SIMULATED, options.seed))
+    rate = RATE_TIMES_LEVELS / levels
+    weights = TuneWeights(EPOCHS, rate, BATCH, options.seed, fit, held_out, original, progress)
+    network = ceilings(network)
+    if options.calibrate != "none" and (mode == "exact" or options.calibrate == "advanced"):
+        as_ann = _Trial(original, held_out, 0)
+        network = as_ann.kept(network, [biases])
+        network = as_ann.kept(network, [ceilings, biases])
+        if options.calibrate == "advanced":
+            network = as_ann.kept(network, [weights])
+    if options.calibrate != "none" and mode == "rate":
+        network = _Trial(original, held_out, steps).kept(network, [in_time])
+    return network
 
 
 def _is_to_change(node: object, levels: int) -> bool:

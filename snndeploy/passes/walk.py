@@ -42,7 +42,7 @@ from snndeploy.numerics import FloatArray
 CHUNK_BYTES = 32 << 20
 """Of one node's values that are computed together."""
 
-FILE_BYTES = 256 << 20
+FILE_BYTES = 1 << 30
 """From this size on a node's values lie in a file."""
 
 Parameters = dict[str, tuple[Tensor, Tensor | None]]
