@@ -7,7 +7,8 @@ through between their ends, so as to lessen
 
 where a and y are the values of the original and of the quantized network. A step of Adam moves a
 weight by a small part of the mean weight of its layer, and a bias by one of what a count is worth.
-Weights that are 0 stay 0. The epoch with the least error on held-out samples is kept.
+Weights that are 0 stay 0; ceilings are tuned, too. The epoch with the least error on held-out
+samples is kept.
 
 Source: SNN Calibration (Li et al. 2021), section 4.3, which tunes layer by layer; all layers at
 once need a fraction of the work. Straight-through gradient: Bengio et al. 2013.
@@ -15,6 +16,7 @@ once need a fraction of the work. Straight-through gradient: Bengio et al. 2013.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, ClassVar
@@ -79,13 +81,14 @@ class _Tuning:
                 weight.requires_grad_(),
                 (zeros if bias is None else bias).requires_grad_(),
             )
+        self.steps = self._steps()
         self.masks = [weight.detach() != 0 for weight, _ in self.parameters.values()]
         values = 4 * 8 * sum(prod(shape) for shape in network.shapes.values())
         self.batch = max(1, min(options.batch, BATCH_BYTES // values))
         self.optimizer = torch.optim.Adam(self._groups())
         self.norms: dict[str, float] = {}
 
-    def run(self) -> Parameters:
+    def run(self) -> _Found:
         """The parameters of the best epoch."""
         options, generator = self.options, torch.Generator().manual_seed(self.options.seed)
         x, held = tensor(options.data.x), tensor(options.held_out.x)
@@ -117,7 +120,22 @@ class _Tuning:
             size = float(used.square().mean().sqrt()) if len(used) else 0.0
             groups.append({"params": [weight], "lr": self.options.rate * size})
             groups.append({"params": [bias], "lr": self.options.rate * self._step(name, size)})
-        return groups
+        steps = [step for step in self.steps.values() if step.requires_grad]
+        return [*groups, {"params": steps, "lr": self.options.rate}]
+
+    def _steps(self) -> dict[str, Tensor]:
+        """The logarithm of what a count of each activation is worth.
+
+        It is tuned where the original has more levels.
+        """
+        steps: dict[str, Tensor] = {}
+        for node in self.network.nodes:
+            if isinstance(node, Activation):
+                before = self.options.original.by_name[node.name]
+                same = isinstance(before, Activation) and before.levels == node.levels
+                step = torch.tensor(math.log(node.ceiling / node.levels))
+                steps[node.name] = step if same else step.requires_grad_()
+        return steps
 
     def _step(self, name: str, default: float) -> float:
         """What a count of the layer is worth that a weighted node feeds."""
@@ -161,7 +179,9 @@ class _Tuning:
             elif isinstance(node, Relu):
                 value = relu(node, terms[0])
             elif isinstance(node, Activation):
-                value = _Staircase.apply(terms[0], node)  # type: ignore[no-untyped-call]
+                tuned = network is self.network
+                step = self.steps[node.name].exp() if tuned else None
+                value = _staircase(terms[0], node, step)
             else:
                 value = linear_value(node, terms, known)
             values[node.name] = value
@@ -172,32 +192,63 @@ class _Tuning:
         for (weight, _), mask in zip(self.parameters.values(), self.masks, strict=True):
             weight.mul_(mask)
 
-    def _copy(self) -> Parameters:
-        return {
-            name: tuple(p.detach().clone() for p in pair)  # type: ignore[misc, union-attr]
-            for name, pair in self.parameters.items()
-        }
+    def _copy(self) -> _Found:
+        return _Found(
+            {
+                name: tuple(p.detach().clone() for p in pair)  # type: ignore[misc, union-attr]
+                for name, pair in self.parameters.items()
+            },
+            {k: math.exp(step.item()) for k, step in self.steps.items() if step.requires_grad},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Weights and biases, and what a count of each tuned activation is worth."""
+
+    parameters: Parameters
+    steps: dict[str, float]
+
+
+def _staircase(z: Tensor, node: Activation, step: Tensor | None) -> Tensor:
+    if step is None:
+        step = torch.tensor(node.ceiling / node.levels)
+    below = round(-node.offset / node.ceiling * node.levels)
+    found: Tensor = _Staircase.apply(  # type: ignore[no-untyped-call]
+        z, step, node.shift, below, node.levels
+    )
+    return found
 
 
 class _Staircase(torch.autograd.Function):
-    """An activation whose gradient is 1 between its first and its last step."""
+    """`s * (clip(floor(z / s + shift), 0, levels) - below)`, its gradient that of a clipped line.
+
+    Source of the gradient to s: LSQ (Esser et al. 2020), equation 3.
+    """
 
     @staticmethod
-    def forward(context: Any, z: Tensor, node: Activation) -> Tensor:
-        step = node.ceiling / node.levels
-        scaled = (z / step).add_(node.shift)
-        context.save_for_backward((scaled > 0) & (scaled < node.levels + 1))
-        return scaled.floor_().clamp_(0, node.levels).mul_(step).add_(node.offset)
+    def forward(
+        context: Any, z: Tensor, step: Tensor, shift: float, below: int, levels: int
+    ) -> Tensor:
+        scaled = (z / step).add_(shift)
+        inside = (scaled > 0) & (scaled < levels + 1)
+        counts = scaled.floor().clamp_(0, levels)
+        slope = torch.where(inside, counts - scaled + shift, counts)
+        context.save_for_backward(inside, slope.sub_(below))
+        return counts.sub_(below).mul_(step)
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (inside,) = context.saved_tensors
-        return gradient * inside, None
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        inside, slope = context.saved_tensors
+        return gradient * inside, (gradient * slope).sum(), None, None, None
 
 
-def _with(node: Node, found: Parameters) -> Node:
+def _with(node: Node, found: _Found) -> Node:
+    if isinstance(node, Activation) and node.name in found.steps:
+        ceiling = found.steps[node.name] * node.levels
+        return replace(node, ceiling=ceiling, offset=node.offset * (ceiling / node.ceiling))
     if not isinstance(node, Conv2d | Linear):
         return node
-    weight, bias = found[node.name]
+    weight, bias = found.parameters[node.name]
     assert bias is not None
     return replace(node, weight=weight.double().numpy(), bias=bias.double().numpy())

@@ -72,7 +72,7 @@ class Walk:
         self.network, self.samples = network, len(x)
         self.steps, self.share = max(steps, 1), 1 / window if steps else 1.0
         self._parameters = parameters_of(network)
-        self._readers = Counter(source for source, _ in network.edges)
+        self._stations = [node.name for node in network.nodes if _is_station(network, node)]
         value = tensor(x) * self.share
         self._kept: dict[str, tuple[Tensor, float]] = {network.input.name: (value, 1.0)}
         largest = max(prod(shape) for shape in network.shapes.values())
@@ -80,19 +80,22 @@ class Walk:
 
     def stations(self) -> Iterator[Node]:
         """Where values are kept, in order; `keep` each before the next one is asked for."""
-        passed: list[str] = []
-        for node in self.network.nodes:
-            passed.append(node.name)
-            stops = isinstance(node, Activation | Relu | MaxPool2d | Output)
-            if isinstance(node, Input) or not (stops or self._readers[node.name] > 1):
-                continue
-            yield node
-            for name in passed:
-                self._readers.subtract(self.network.sources[name])
-            passed.clear()
-            over = [n for n in self._kept if not self._readers[n] and n != node.name]
-            for name in over:
-                del self._kept[name]
+        needs = {name: self._needs(name) for name in self._stations}
+        readers = Counter(source for sources in needs.values() for source in sources)
+        for name, sources in needs.items():
+            yield self.network.by_name[name]
+            readers.subtract(sources)
+            for source in sources:
+                if not readers[source]:
+                    del self._kept[source]
+
+    def _needs(self, station: str) -> set[str]:
+        """The stations, or the input, whose values decide what arrives at one."""
+        found: set[str] = set()
+        for source in self.network.sources[station]:
+            ends = source in self._stations or source == self.network.input.name
+            found |= {source} if ends else self._needs(source)
+        return found
 
     def arriving(self, node: Node) -> Tensor:
         """What arrives at a station from its source, for all samples (and steps)."""
@@ -167,6 +170,11 @@ class Walk:
             assert isinstance(node, Activation)
             return room(shape, torch.int8), node.ceiling / node.levels
         return room(shape, torch.float32), 1.0
+
+
+def _is_station(network: Network, node: Node) -> bool:
+    stops = isinstance(node, Activation | Relu | MaxPool2d | Output)
+    return stops or (not isinstance(node, Input) and len(network.targets[node.name]) > 1)
 
 
 def linear_value(
