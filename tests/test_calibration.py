@@ -236,6 +236,26 @@ def test_the_walk_is_the_float_network_and_its_neurons_are_the_engine():
         assert (simulated.argmax(1) == trace.predictions).mean() > 0.95
 
 
+def test_a_value_is_kept_until_the_branch_that_is_computed_last_has_read_it():
+    rng = np.random.default_rng(0)
+    convs = [Conv2d(name, rng.normal(size=(2, 2, 1, 1))) for name in ("a", "shortcut", "b", "c")]
+    nodes = [Input("x", (2, 4, 4)), convs[0], Relu("ra"), *convs[1:3], Relu("rb"), convs[3]]
+    nodes += [Add("add"), Relu("rc"), Flatten("flat"), Linear("head", rng.normal(size=(3, 32)))]
+    edges = [("x", "a"), ("a", "ra"), ("ra", "shortcut"), ("ra", "b"), ("b", "rb"), ("rb", "c")]
+    edges += [("c", "add"), ("shortcut", "add"), ("add", "rc"), ("rc", "flat"), ("flat", "head")]
+    network = Network("branches", (*nodes, Output("y")), (*edges, ("head", "y")))
+    x = rng.normal(size=(5, 2, 4, 4))
+    weight = {n.name: n.weight.squeeze() for n in nodes if isinstance(n, Conv2d | Linear)}
+
+    def mix(name, value):
+        return np.einsum("oi,nihw->nohw", weight[name], value)
+
+    first = np.maximum(mix("a", x), 0)
+    second = mix("c", np.maximum(mix("b", first), 0)) + mix("shortcut", first)
+    expected = np.maximum(second, 0).reshape(5, -1) @ weight["head"].T
+    np.testing.assert_allclose(logits(network, x), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_large_values_lie_in_files_and_chunks_do_not_matter(monkeypatch):
     network = folded(relu_network())
     few = ChooseCeilings(*CHOICE, DATA)(network)
