@@ -154,6 +154,11 @@ def convert(
         raise InputError(f"{weight_bits}, expected 2 to 16", where="weight bits")
     if window is not None and not 1 <= window <= MAX_STEPS:
         raise InputError(f"{window} steps", where="window", remedy=f"ask for 1 to {MAX_STEPS:,}")
+    asked = thresholds, percentile, per_channel, calibrate, labels is None
+    if levels is None and asked != ("mse", 99.9, True, "light", True):
+        raise InputError(
+            "are given without levels", where="calibration options", remedy="give levels, too"
+        )
     samples = _calibration_samples(network, calibration, levels is not None)
     if samples is not None and network.input.grid is None:
         network = SetInputGrid.covering(float(samples.min()), float(samples.max()))(network)
@@ -167,8 +172,8 @@ def convert(
 
         known = None if labels is None else check_labels(labels, network, len(samples))
         data = CalibrationData(_on_input_grid(network, samples), known)
-        asked = FewLevels(levels, thresholds, percentile, per_channel, calibrate, seed)
-        network = few_levels(network, data, asked, mode, window or 0, progress)
+        options = FewLevels(levels, thresholds, percentile, per_channel, calibrate, seed)
+        network = few_levels(network, data, options, mode, window or 0, progress)
     _refuse_relus(network)
     quantize = Quantize(weight_bits=weight_bits, mode=mode, window=window or 0, per_step=per_step)
     return quantize(network)

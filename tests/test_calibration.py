@@ -138,7 +138,7 @@ def means(network: Network, names: list[str], steps: int = 0) -> dict[str, torch
     for node in values.stations():
         pass_station(values, node, steps, steps)
         if node.name in names:
-            found[node.name] = walk.channel_mean(values.value(node.name)) * max(steps, 1)
+            found[node.name] = values.mean(node.name)
     return found
 
 
@@ -401,6 +401,8 @@ def test_what_is_missing_is_named(digits):
     network, calibration, _, _ = digits
     with pytest.raises(UnsupportedModelError, match=r"2 real-valued ReLUs: relu.*give levels"):
         convert(network, calibration)
+    with pytest.raises(InputError, match="given without levels"):
+        convert(float_network(), calibrate="advanced")
     with pytest.raises(InputError, match="calibration samples"):
         convert(network, levels=7)
     with pytest.raises(DataError, match="9 samples, at least 10"):

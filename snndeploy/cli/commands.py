@@ -129,7 +129,7 @@ def convert(
             percentile=percentile,
             per_channel=per_channel,
             calibrate=calibrate.value,
-            labels=None if samples is None else samples.y,
+            labels=None if samples is None or levels is None else samples.y,
             seed=seed,
             weight_bits=weight_bits,
             mode=mode.value,

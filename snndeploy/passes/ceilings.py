@@ -30,7 +30,7 @@ def channel_ceilings(
         levels: counts up to the ceiling.
         thresholds, percentile: how it is found.
     """
-    rows = _sample(values.transpose(0, 1).flatten(1), dim=1)
+    rows = _sample(values, dim=2, most=8 * SAMPLED).transpose(0, 1).flatten(1)
     most = rows.amax(1)
     if thresholds == "max":
         found = most
@@ -73,9 +73,9 @@ def _best(error: Callable[[float], Tensor]) -> FloatArray:
     return best
 
 
-def _sample(values: Tensor, dim: int = 0) -> Tensor:
-    """At most SAMPLED values, evenly spaced along one axis."""
-    stride = -(-values.numel() // SAMPLED)
+def _sample(values: Tensor, dim: int = 0, most: int = SAMPLED) -> Tensor:
+    """About `most` values, evenly spaced along one axis."""
+    stride = -(-values.numel() // most)
     count = values.shape[dim]
     if stride == 1:
         return values

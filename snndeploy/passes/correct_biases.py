@@ -34,7 +34,7 @@ from snndeploy.numerics import FloatArray
 from snndeploy.passes.base import Pass
 from snndeploy.passes.calibration_data import CalibrationData
 from snndeploy.passes.responses import pass_station, response
-from snndeploy.passes.walk import Walk, channel_mean, per_channel
+from snndeploy.passes.walk import Walk, per_channel
 from snndeploy.simulate import Progress
 
 
@@ -72,7 +72,7 @@ class CorrectBiases(Pass):
             pass_station(goals, node)
             holder = bias_holder(network, own.name)
             if isinstance(own, Activation | Output) and holder is not None:
-                mean = channel_mean(goals.value(node.name))
+                mean = goals.mean(node.name)
                 found = self._corrected(walk, own, mean)
                 shifts[holder] = found.numpy()
             else:
@@ -92,7 +92,7 @@ class CorrectBiases(Pass):
 
         for _ in range(self.rounds):
             walk.keep(node, arriving, moved)
-            shift += goal - channel_mean(walk.value(node.name)) * walk.steps
+            shift += goal - walk.mean(node.name)
         walk.keep(node, arriving, moved)
         return shift
 

@@ -143,6 +143,15 @@ class Walk:
         store, scale = self._kept[name]
         return store.float() * scale if scale != 1.0 else store
 
+    def mean(self, name: str) -> Tensor:
+        """The mean of each channel of what is kept of a node, (C,), float64; a sum over steps."""
+        store, scale = self._kept[name]
+        total = torch.zeros(store.shape[1], dtype=torch.float64)
+        for _, own in self._chunks():
+            values = store[own].float().reshape(-1, len(total), store[0, 0].numel())
+            total += values.mean(2).double().sum(0)
+        return total * (scale / self.samples)
+
     def _value(self, name: str, rows: slice) -> Tensor:
         """A node's value for some samples."""
         if name in self._kept:
@@ -240,11 +249,6 @@ def over_time(x: Tensor, steps: int) -> Tensor:
 def per_channel(values: Tensor | FloatArray, like: Tensor) -> Tensor:
     """(C,) so that it broadcasts against (N, C, ...)."""
     return torch.as_tensor(values, dtype=like.dtype).reshape(-1, *(1,) * (like.ndim - 2))
-
-
-def channel_mean(x: Tensor) -> Tensor:
-    """The mean over all axes but the second, (C,), summed in float64."""
-    return x.flatten(2).mean(2).double().mean(0) if x.ndim > 2 else x.double().mean(0)
 
 
 def tensor(array: Array) -> Tensor:
