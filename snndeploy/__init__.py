@@ -34,6 +34,7 @@ from snndeploy.network import Network
 from snndeploy.nirfile import save
 from snndeploy.program import Program
 from snndeploy.report import Report, report
+from snndeploy.sweep import Sweep, SweepPoint, sweep
 from snndeploy.trace import Trace
 from snndeploy.verify.agreement import Agreement
 from snndeploy.verify.certificate import Certificate
@@ -61,6 +62,7 @@ __all__ = [
     "estimate_ann",
     "integer_ann",
     "fidelity",
+    "sweep",
     "report",
     "Network",
     "Program",
@@ -75,5 +77,7 @@ __all__ = [
     "ExitPolicy",
     "Estimate",
     "Report",
+    "Sweep",
+    "SweepPoint",
     "SnnDeployError",
 ]

@@ -14,7 +14,13 @@ from snndeploy import control, cost
 from snndeploy.backend import require_backend
 from snndeploy.control import MIN_TEMPERATURE, ExitPolicy
 from snndeploy.cost import Estimate
-from snndeploy.errors import DataError, DoesNotFitError, FileFormatError, InputError
+from snndeploy.errors import (
+    DataError,
+    DoesNotFitError,
+    FileFormatError,
+    InputError,
+    UnsupportedModelError,
+)
 from snndeploy.hardware import HardwareProfile, hardware
 from snndeploy.headroom import Headroom
 from snndeploy.headroom import headroom as headroom_of
@@ -24,7 +30,8 @@ from snndeploy.integer_ann import integer_ann as evaluate_integer_ann
 from snndeploy.measure import membrane_extremes
 from snndeploy.network import Mode, Network
 from snndeploy.nirfile import load as load_nir
-from snndeploy.numerics import Int64Array
+from snndeploy.nodes import Relu
+from snndeploy.numerics import FloatArray, Int64Array, to_grid
 from snndeploy.passes import (
     FoldBatchNorm,
     PoolAfterActivation,
@@ -34,6 +41,7 @@ from snndeploy.passes import (
     SplitConcat,
     place,
 )
+from snndeploy.passes.calibration_data import CalibrationData
 from snndeploy.program import Program
 from snndeploy.samples import array_hash
 from snndeploy.simulate import MAX_STEPS, Progress, simulate
@@ -47,6 +55,9 @@ from snndeploy.verify.fidelity import fidelity as compare_to_float
 
 if TYPE_CHECKING:
     import torch
+
+    from snndeploy.passes.ceilings import Thresholds
+    from snndeploy.passes.few_levels import Calibrate
 
 CHUNK = 32
 """Samples that the integer ANN is evaluated on together; bounds its memory."""
@@ -101,18 +112,42 @@ def convert(
     network: Network,
     calibration: ArrayLike | None = None,
     *,
+    levels: int | None = None,
+    thresholds: Thresholds = "mse",
+    percentile: float = 99.9,
+    per_channel: bool = True,
+    calibrate: Calibrate = "light",
+    labels: ArrayLike | None = None,
+    seed: int = 0,
     weight_bits: int = 8,
     weight_exponent: int = WEIGHT_EXPONENT,
     mode: Mode = "exact",
     window: int | None = None,
     per_step: bool = False,
+    progress: Progress | None = None,
 ) -> Network:
     """Turn a float quantized network into an integer spiking network.
 
+    With `levels`, activations get at most that many levels, and the network is calibrated on
+    the samples to keep its accuracy: real-valued ReLUs, and activations of more levels, such as
+    the 255 of an int8 model. Without, the network keeps its own levels.
+
     Args:
         network: from `load` or `from_torch`.
-        calibration: samples (N, *shape) in the model's units; needed only if the model does not
-            state its input grid (`QuantizedInput`).
+        calibration: samples (N, *shape) in the model's units, a few hundred of them, not
+            augmented; needed for `levels`, and if the model does not state its input grid
+            (`QuantizedInput`).
+        levels: the largest spike count of every activation, such as 15.
+        thresholds: how the ceiling of L counts is found: the largest value (`max`), a
+            `percentile`, or the least squared error (`mse`).
+        percentile: of a layer's values, 50 to 100, for `thresholds="percentile"`.
+        per_channel: let channels of one layer have ranges of their own, by factors moved into
+            the weights.
+        calibrate: `none`; `light` corrects biases; `advanced` tunes the weights, too, which
+            takes about sixty times as long as evaluating the samples. A correction that makes a
+            held-out fifth of the samples worse is undone; the network's history tells.
+        labels: of the samples (N,), to judge corrections by; default: the original's answers.
+        seed: of the split and of the order of the samples.
         weight_bits: of the signed weights, 2 to 16.
         weight_exponent: a weight may have a power of two up to this one as a factor, 0 to 16. It
             makes thresholds and biases exact; use 0 for chips whose weights have no exponent.
@@ -121,9 +156,11 @@ def convert(
             levels of any activation.
         per_step: samples are (N, F, *shape), one value a step (events, frames), F at most the
             window; the model's input is their sum.
+        progress: told (done, in all) by each calibrating pass.
 
     Raises:
-        InputError: the network is already integer, or weight_bits or window is out of range.
+        InputError: the network is already integer, an option is out of range, or calibration
+            data is missing.
         DataError: calibration data of another shape, or with NaN or infinity.
         UnsupportedModelError: a structure that cannot become spiking.
     """
@@ -135,19 +172,27 @@ def convert(
         raise InputError(f"{weight_exponent}, expected 0 to 16", where="weight exponent")
     if window is not None and not 1 <= window <= MAX_STEPS:
         raise InputError(f"{window} steps", where="window", remedy=f"ask for 1 to {MAX_STEPS:,}")
-    if calibration is not None:
-        calibration = _array(calibration, "calibration data")
-        calibration = shaped(network, calibration, "calibration data")
-        if network.input.grid is not None:
-            raise InputError(
-                "is not needed: the model states its input grid",
-                where="calibration data",
-                remedy="leave it out, or take the QuantizedInput out of the model",
-            )
-        if not np.isfinite(calibration).all():
-            raise DataError("holds NaN or infinity", where="calibration data")
-        grid = SetInputGrid.covering(float(calibration.min()), float(calibration.max()))
-        network = grid(network)
+    asked = thresholds, percentile, per_channel, calibrate, labels is None
+    if levels is None and asked != ("mse", 99.9, True, "light", True):
+        raise InputError(
+            "are given without levels", where="calibration options", remedy="give levels, too"
+        )
+    samples = _calibration_samples(network, calibration, levels is not None)
+    if samples is not None and network.input.grid is None:
+        network = SetInputGrid.covering(float(samples.min()), float(samples.max()))(network)
+    network = _folded(network)
+    if levels is not None:
+        assert samples is not None
+        from snndeploy.passes.few_levels import (  # noqa: PLC0415  (torch is slow to load)
+            FewLevels,
+            few_levels,
+        )
+
+        known = None if labels is None else check_labels(labels, network, len(samples))
+        data = CalibrationData(_on_input_grid(network, samples), known)
+        options = FewLevels(levels, thresholds, percentile, per_channel, calibrate, seed)
+        network = few_levels(network, data, options, mode, window or 0, progress)
+    _refuse_relus(network)
     quantize = Quantize(
         weight_bits=weight_bits,
         weight_exponent=weight_exponent,
@@ -155,7 +200,52 @@ def convert(
         window=window or 0,
         per_step=per_step,
     )
-    return quantize(_folded(network))
+    return quantize(network)
+
+
+def _calibration_samples(
+    network: Network, calibration: ArrayLike | None, needed: bool
+) -> NDArray[Any] | None:
+    """Checked samples (N, *shape), floats unless the model states a grid that they lie on."""
+    if calibration is None:
+        if needed:
+            raise InputError(
+                "are needed to find few levels",
+                where="calibration samples",
+                remedy="give a few hundred typical samples, not augmented",
+            )
+        return None
+    samples = shaped(network, as_array(calibration, "calibration data"), "calibration data")
+    if network.input.grid is not None:
+        if not needed:
+            raise InputError(
+                "is not needed: the model states its input grid",
+                where="calibration data",
+                remedy="leave it out, or take the QuantizedInput out of the model",
+            )
+        return samples
+    if not np.isfinite(samples).all():
+        raise DataError("holds NaN or infinity", where="calibration data")
+    return samples.astype(np.float64)
+
+
+def _on_input_grid(network: Network, samples: NDArray[Any]) -> FloatArray:
+    """Samples rounded to the input grid, in the model's units."""
+    grid = network.input.grid
+    assert grid is not None
+    integers = to_grid(samples, grid.scale, grid.low, grid.high, "data")
+    values: FloatArray = integers.astype(np.float64) * grid.scale
+    return values
+
+
+def _refuse_relus(network: Network) -> None:
+    found = [node.name for node in network.nodes if isinstance(node, Relu)]
+    if found:
+        raise UnsupportedModelError(
+            f"has {len(found)} real-valued ReLUs: {', '.join(found)}",
+            where=f"network '{network.name}'",
+            remedy="give levels, such as 15, and calibration samples",
+        )
 
 
 def _folded(network: Network) -> Network:
@@ -263,9 +353,25 @@ def agree(
     return agreement.agreement(before, after, inputs, known, progress)
 
 
+def float_predictions(network: Network, x: ArrayLike) -> Int64Array:
+    """What a float network, with real-valued ReLUs or quantized activations, answers, (N,).
+
+    Args:
+        network: from `load` or `from_torch`.
+        x: samples (N, *shape), floats in the model's units or integers on its input grid. They
+            are rounded to that grid, if the model states one.
+    """
+    from snndeploy.passes.responses import logits  # noqa: PLC0415  (torch is slow to load)
+
+    samples = shaped(network, as_array(x))
+    inputs = samples if network.input.grid is None else _on_input_grid(network, samples)
+    answers: Int64Array = logits(_folded(network), inputs).argmax(1).numpy()
+    return answers
+
+
 def grid_inputs(network: Network, x: ArrayLike) -> Int64Array:
     """Samples as integers on the network's input grid; see `snndeploy.inputs.on_grid`."""
-    return on_grid(network, _array(x))
+    return on_grid(network, as_array(x))
 
 
 def run(
@@ -386,7 +492,7 @@ def calibrate_exit(
         raise InputError(f"{max_accuracy_drop}, expected 0 to 1", where="max accuracy drop")
     if not MIN_TEMPERATURE <= temperature < float("inf"):
         raise InputError(f"{temperature}, expected at least {MIN_TEMPERATURE}", where="temperature")
-    held_out = _array(held_out)
+    held_out = as_array(held_out)
     known = check_labels(labels, program.network, len(held_out))
     trace = run(program, held_out, record=False, progress=progress)
     return control.calibrate(
@@ -396,7 +502,7 @@ def calibrate_exit(
 
 def check_labels(labels: ArrayLike, network: Network, samples: int) -> Int64Array:
     """Labels (N,) as int64; raises `DataError` unless each is one of the network's classes."""
-    found = _array(labels, "labels")
+    found = as_array(labels, "labels")
     classes = network.shapes[network.output.name][0]
     if found.shape != (samples,) or found.dtype.kind not in "iu":
         raise DataError(
@@ -479,7 +585,7 @@ def _chip(profile: HardwareProfile | str | None, steps: int | None) -> HardwareP
     return hardware(profile) if isinstance(profile, str) else profile
 
 
-def _array(x: ArrayLike, where: str = "data") -> NDArray[Any]:
+def as_array(x: ArrayLike, where: str = "data") -> NDArray[Any]:
     """An array of what the user gave: an array, a list, a tensor. Raises `DataError`."""
     try:
         array = np.asarray(x)

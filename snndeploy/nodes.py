@@ -211,9 +211,12 @@ class Activation(Node):
 
 @dataclass(frozen=True, eq=False)
 class Relu(Node):
-    """`max(x, 0)`, or `min(max(x, 0), cap)`: real-valued until it is calibrated to levels."""
+    """`max(x, 0)`, or `min(max(x, 0), cap)`: real-valued until it is calibrated to levels.
 
-    cap: float | None = None
+    `cap` is one number, or one per channel (C,) where a pass has scaled the channels.
+    """
+
+    cap: float | Array | None = None
 
 
 @dataclass(frozen=True, eq=False)

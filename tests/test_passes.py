@@ -85,9 +85,9 @@ def test_the_input_grid_covers_the_calibration_data():
 def test_a_channel_that_no_weight_grid_can_hold_is_refused():
     network = float_network()
     nodes = [
-        type(n)(n.name, 1e-4, n.levels) if isinstance(n, Activation) else n for n in network.nodes
+        type(n)(n.name, 1e-9, n.levels) if isinstance(n, Activation) else n for n in network.nodes
     ]
-    with pytest.raises(UnsupportedModelError, match="more weight bits"):
+    with pytest.raises(UnsupportedModelError, match="use more weight bits or a larger exponent"):
         convert(network.rewrite(nodes), weight_bits=2)
 
 

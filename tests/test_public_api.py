@@ -22,6 +22,8 @@ PUBLIC = [
     "Program",
     "Report",
     "SnnDeployError",
+    "Sweep",
+    "SweepPoint",
     "Trace",
     "agree",
     "calibrate_exit",
@@ -42,6 +44,7 @@ PUBLIC = [
     "rescale",
     "run",
     "save",
+    "sweep",
 ]
 
 
@@ -52,7 +55,7 @@ def test_public_names_are_pinned():
 
 
 def test_functions_are_not_shadowed_by_modules_of_the_same_name():
-    for name in ("hardware", "headroom", "integer_ann", "report"):
+    for name in ("hardware", "headroom", "integer_ann", "report", "sweep"):
         import_module(f"snndeploy.{name}")
     assert callable(snndeploy.hardware)
     assert callable(snndeploy.integer_ann)

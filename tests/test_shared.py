@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from snndeploy import certify, convert, from_torch, lower, run
+from snndeploy import certify, convert, from_torch, integer_ann, lower, run
+from snndeploy.deploy import float_predictions
 from snndeploy.errors import SnnDeployError
 from snndeploy.nirfile import load
 from snndeploy.training import QCFS, QuantizedInput
@@ -125,6 +126,22 @@ def test_a_published_resnet20_is_exact_and_keeps_its_accuracy():
     assert (trace.predictions == floats).mean() >= 0.95
     found = certify(program, x[:8])
     assert found.settle_max <= found.settle_bound
+
+
+@pytest.mark.slow
+def test_a_published_resnet20_keeps_its_accuracy_with_few_levels():
+    calibration, _ = cifar("train", 256)
+    x, y = cifar("test", 200)
+    model = resnet20(15, torch.from_numpy(calibration[:2]))
+    model.grid = nn.Identity()
+    for name in [name for name, part in model.named_modules() if isinstance(part, QCFS)]:
+        model.set_submodule(name, nn.ReLU())
+    network = from_torch(model, torch.from_numpy(x[:2]), "resnet20")
+    answers = float_predictions(network, x)
+    for levels, share in ((15, 0.94), (7, 0.88)):
+        few = integer_ann(convert(network, calibration, levels=levels), x).logits.argmax(1)
+        assert (few == answers).mean() >= share
+        assert (few == y).mean() >= (answers == y).mean() - 0.04
 
 
 def test_published_nir_files_are_refused_with_one_clear_error():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +11,32 @@ import typer
 
 from snndeploy import deploy
 from snndeploy.backend import backend_names, find_backend
-from snndeploy.cli import console, hardware_views, headroom_commands, model_views, views
+from snndeploy.cli import (
+    console,
+    hardware_views,
+    headroom_commands,
+    model_views,
+    sweep_commands,
+    views,
+)
 from snndeploy.cli.hardware_commands import backends_app, profiles_app
-from snndeploy.cli.options import DataFile, Json, Limit, NetworkFile, PolicyFile, ProfileName
+from snndeploy.cli.options import (
+    CalibrateName,
+    DataFile,
+    Json,
+    Limit,
+    Mode,
+    ModeName,
+    NetworkFile,
+    Percentile,
+    PerChannel,
+    PolicyFile,
+    ProfileName,
+    Seed,
+    Thresholds,
+    ThresholdsName,
+    WeightBits,
+)
 from snndeploy.control import load_policy
 from snndeploy.errors import BackendMissingError, InputError, SnnDeployError
 from snndeploy.files import save_json
@@ -33,13 +55,6 @@ app = typer.Typer(
 )
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(backends_app, name="backends", invoke_without_command=True)
-
-
-class ModeName(StrEnum):
-    """How a network codes."""
-
-    exact = "exact"
-    rate = "rate"
 
 
 def _version(asked: bool) -> None:
@@ -86,19 +101,30 @@ def convert(
     calibration: Annotated[
         Path | None,
         typer.Option(
-            metavar="X.npz", help="Samples that set the input grid, if the model does not."
+            metavar="X.npz", help="Samples for --levels, or for a model without an input grid."
         ),
     ] = None,
-    weight_bits: Annotated[
-        int, typer.Option(min=2, max=16, metavar="BITS", help="Of a weight.")
-    ] = 8,
+    levels: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="L", help="At most so many spikes a neuron; default the model's."
+        ),
+    ] = None,
+    thresholds: Thresholds = ThresholdsName.mse,
+    percentile: Percentile = 99.9,
+    per_channel: PerChannel = True,
+    calibrate: Annotated[
+        CalibrateName, typer.Option(help="light: biases; advanced: weights, too (minutes).")
+    ] = CalibrateName.light,
+    seed: Seed = 0,
+    weight_bits: WeightBits = 8,
     weight_exponent: Annotated[
         int,
         typer.Option(
             min=0, max=16, metavar="E", help="Weights may be multiples of 2 to the E; 0: never."
         ),
     ] = deploy.WEIGHT_EXPONENT,
-    mode: Annotated[ModeName, typer.Option(help="exact settles to the ANN.")] = ModeName.exact,
+    mode: Mode = ModeName.exact,
     window: Annotated[
         int | None,
         typer.Option(metavar="STEPS", help="Steps with input; default the most levels, up to 32."),
@@ -109,16 +135,25 @@ def convert(
     json: Json = False,
 ) -> None:
     """Turn a quantized model into a spiking network."""
-    samples = None if calibration is None else load_samples(calibration).x
-    network = deploy.convert(
-        deploy.load(model),
-        samples,
-        weight_bits=weight_bits,
-        weight_exponent=weight_exponent,
-        mode=mode.value,
-        window=window,
-        per_step=per_step,
-    )
+    samples = None if calibration is None else load_samples(calibration)
+    with console.progress("calibrating", json) as tell:
+        network = deploy.convert(
+            deploy.load(model),
+            None if samples is None else samples.x,
+            levels=levels,
+            thresholds=thresholds.value,
+            percentile=percentile,
+            per_channel=per_channel,
+            calibrate=calibrate.value,
+            labels=None if samples is None or levels is None else samples.y,
+            seed=seed,
+            weight_bits=weight_bits,
+            weight_exponent=weight_exponent,
+            mode=mode.value,
+            window=window,
+            per_step=per_step,
+            progress=tell,
+        )
     save(network, out)
     views.show_network(Program(network), json)
     if not json:
@@ -349,6 +384,9 @@ def report(
         console.as_json(story.summary())
     else:
         console.say(f"written: {out}")
+
+
+app.command()(sweep_commands.sweep)
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """What a pass is: a frozen dataclass whose fields are its options, with one spelling.
 
 `Quantize(weight_bits=8)` is spelled `quantize{weight-bits=8}` in Python, on the command line, in
-a network's history and in the report.
+a network's history and in the report. A field with `repr=False` is no option: it is left out.
 """
 
 from __future__ import annotations
@@ -32,6 +32,6 @@ class Pass(ABC):
     def spelling(self) -> str:
         """`name{option=value option=value}`."""
         options = " ".join(
-            f"{f.name.replace('_', '-')}={getattr(self, f.name)}" for f in fields(self)
+            f"{f.name.replace('_', '-')}={getattr(self, f.name)}" for f in fields(self) if f.repr
         )
         return f"{self.name}{{{options}}}" if options else self.name

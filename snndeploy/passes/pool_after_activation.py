@@ -1,6 +1,6 @@
 """Max-pools behind their activation, where they pool spike counts.
 
-A quantized activation with one ceiling a layer is monotone, so
+A ReLU and a quantized activation with one ceiling a layer are monotone, so
 
     activation(max_pool(x)) = max_pool(activation(x)).
 """
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from snndeploy.network import Network
-from snndeploy.nodes import Activation, MaxPool2d, Node
+from snndeploy.nodes import Activation, MaxPool2d, Node, Relu
 from snndeploy.passes.base import Pass
 
 
 @dataclass(frozen=True)
 class PoolAfterActivation(Pass):
-    """Swap each `MaxPool2d` with the `Activation` that alone follows it."""
+    """Swap each `MaxPool2d` with the activation that alone follows it."""
 
     name: ClassVar[str] = "pool-after-activation"
 
@@ -42,6 +42,6 @@ def _first_pair(network: Network) -> tuple[Node, Node] | None:
     for node in network.nodes:
         if isinstance(node, MaxPool2d) and len(network.targets[node.name]) == 1:
             follower = network.by_name[network.targets[node.name][0]]
-            if isinstance(follower, Activation):
+            if isinstance(follower, Activation | Relu):
                 return node, follower
     return None

@@ -71,6 +71,9 @@ OUTLIER = 8
 """A channel whose integers are so many times as large as is usual in its layer makes do with
 coarser weights, so that all others have finer units."""
 
+ENOUGH = 6
+"""Bits by which a unit is finer than the weights' grid, for which channels are made do so."""
+
 
 MANY_LEVELS = 63
 """A layer of more levels counts too far for a word of 24 bits to tell all counts apart."""
@@ -184,7 +187,7 @@ class Quantize(Pass):
         rows = [_rows(p, layer) * _source_worth(p, sources.worth) for p in layer.projections]
         node = layer.node
         if not isinstance(node, Activation):
-            finer = 1 if room is None or len(rows) == 1 else 1 << _bits(float(room.min()))
+            finer = 1 if room is None or len(rows) == 1 else 1 << _bits(room.min())
             unit = self._readout_unit(layer, rows) / finer
             weights = self._weights(layer, [row / unit[:, None] for row in rows])
             total = round_to_integer(bias / unit)
@@ -194,7 +197,8 @@ class Quantize(Pass):
         if room is None:
             unit = self._units(layer, rows, np.ones(layer.shape[0]))
         else:
-            finer = 1 << _bits(float(room[room * OUTLIER >= np.median(room)].min()))
+            usual = room[room * OUTLIER >= np.median(room)]
+            finer = 1 << max(_bits(room.min()), min(_bits(usual.min()), ENOUGH))
             unit = self._units(layer, rows, np.minimum(room / finer, 1)) / finer
             self._check_thresholds(layer, unit)
         goals = [row / unit[:, None] for row in rows]

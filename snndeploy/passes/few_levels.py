@@ -1,0 +1,152 @@
+"""From many levels to few: the passes in their order, each correction tried on held-out samples.
+
+    remove-levels, equalize-channels    the float original
+    choose-ceilings                     few levels                               (none)
+    correct-biases, twice               with new ceilings in between             (light)
+    tune-weights                        a short distillation                     (advanced)
+
+A correction is kept if the share of right answers on a held-out fifth of the samples does not fall;
+without labels, right is what the float original answers. The history tells either way. In rate mode
+the last pass corrects biases once more, for what neurons emit in time; in `light` it is the only
+one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from snndeploy.errors import InputError
+from snndeploy.network import Mode, Network
+from snndeploy.nodes import Activation, Relu
+from snndeploy.passes.base import Pass
+from snndeploy.passes.calibration_data import CalibrationData
+from snndeploy.passes.ceilings import Thresholds
+from snndeploy.passes.choose_ceilings import ChooseCeilings
+from snndeploy.passes.correct_biases import CorrectBiases
+from snndeploy.passes.equalize_channels import EqualizeChannels
+from snndeploy.passes.remove_levels import RemoveLevels
+from snndeploy.passes.responses import logits
+from snndeploy.passes.tune_weights import TuneWeights
+from snndeploy.simulate import Progress
+
+Calibrate: TypeAlias = Literal["none", "light", "advanced"]
+
+MOST_LEVELS = 1 << 16
+ROUNDS, EPOCHS, BATCH = 2, 20, 32
+"""Of `CorrectBiases` and `TuneWeights`; found on a ResNet-20."""
+
+RATE_TIMES_LEVELS = 0.03
+"""The finer the levels, the smaller the steps of `TuneWeights`."""
+
+SIMULATED = 128
+"""The most samples that are simulated to correct biases in rate mode."""
+
+
+@dataclass(frozen=True)
+class FewLevels:
+    """What is asked for.
+
+    Attributes:
+        levels: the largest count of every activation.
+        thresholds: how ceilings are found: `max`, `percentile`, or `mse`, the least squared error.
+        percentile: of a layer's values, for `percentile`.
+        per_channel: scale channels so that one ceiling suits all channels of a layer.
+        calibrate: `none`, `light` (biases) or `advanced` (weights, too).
+        seed: of the split and of the order of samples.
+    """
+
+    levels: int
+    thresholds: Thresholds = "mse"
+    percentile: float = 99.9
+    per_channel: bool = True
+    calibrate: Calibrate = "light"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.levels < MOST_LEVELS:
+            raise InputError(f"{self.levels}, expected 1 to {MOST_LEVELS - 1:,}", where="levels")
+        if not 50 <= self.percentile <= 100:
+            raise InputError(f"{self.percentile}, expected 50 to 100", where="percentile")
+        for label, value, known in (
+            ("thresholds", self.thresholds, ("max", "percentile", "mse")),
+            ("calibrate", self.calibrate, ("none", "light", "advanced")),
+        ):
+            if value not in known:
+                raise InputError(f"{value!r}, expected {', '.join(known)}", where=label)
+
+
+def few_levels(
+    network: Network,
+    data: CalibrationData,
+    options: FewLevels,
+    mode: Mode = "exact",
+    window: int = 0,
+    progress: Progress | None = None,
+) -> Network:
+    """A float network whose activations have at most `options.levels` levels.
+
+    Args:
+        network: folded, with `Relu`s or activations of more levels, its input grid set.
+        data: samples on that grid.
+        options: what is asked for.
+        mode: `rate`: biases are corrected for what neurons emit in `window` steps.
+        window: steps with input; 0: as many as there are levels.
+        progress: told (done, in all) by each pass.
+    """
+    levels = options.levels
+    network = RemoveLevels(levels)(network)
+    if not any(_is_to_change(node, levels) for node in network.nodes):
+        return network
+    how = (levels, options.thresholds, options.percentile)
+    fit, held_out = data.split(options.seed)
+    if options.per_channel:
+        network = EqualizeChannels(*how, fit, progress)(network)
+    original = network
+    steps = 0 if mode == "exact" else window or levels
+    ceilings = ChooseCeilings(*how, fit, original, progress)
+    biases = CorrectBiases(0, 0, ROUNDS, fit, original, progress)
+    in_time = replace(biases, steps=steps, window=steps, data=fit.some(SIMULATED, options.seed))
+    rate = RATE_TIMES_LEVELS / levels
+    weights = TuneWeights(EPOCHS, rate, BATCH, options.seed, fit, held_out, original, progress)
+    network = ceilings(network)
+    if options.calibrate != "none" and (mode == "exact" or options.calibrate == "advanced"):
+        as_ann = _Trial(original, held_out, 0)
+        network = as_ann.kept(network, [biases])
+        network = as_ann.kept(network, [ceilings, biases])
+        if options.calibrate == "advanced":
+            network = as_ann.kept(network, [weights])
+    if options.calibrate != "none" and mode == "rate":
+        network = _Trial(original, held_out, steps).kept(network, [in_time])
+    return network
+
+
+def _is_to_change(node: object, levels: int) -> bool:
+    return isinstance(node, Relu) or (isinstance(node, Activation) and node.levels > levels)
+
+
+class _Trial:
+    """Tries corrections on held-out samples."""
+
+    def __init__(self, original: Network, held_out: CalibrationData, steps: int) -> None:
+        self.data, self.steps = held_out, steps
+        labels = held_out.labels
+        self.right = logits(original, held_out.x).argmax(1).numpy() if labels is None else labels
+
+    def kept(self, network: Network, passes: Iterable[Pass]) -> Network:
+        """The network after the passes, or as it is if fewer answers would be right."""
+        before, changed = self.score(network), network
+        for rewrite in passes:
+            changed = rewrite(changed)
+        after = self.score(changed)
+        told = f"held-out-before={before:.4f} held-out-after={after:.4f} data={self.data}"
+        if after >= before:
+            return replace(changed, history=(*changed.history, f"keep{{{told}}}"))
+        undone = " ".join(changed.history[len(network.history) :])
+        return replace(network, history=(*network.history, f"undo{{{undone} {told}}}"))
+
+    def score(self, network: Network) -> float:
+        """The share of right answers."""
+        answers = logits(network, self.data.x, self.steps, self.steps).argmax(1).numpy()
+        return float((answers == self.right).mean())
