@@ -35,8 +35,8 @@ METHODS = ("none", "light", "advanced")
 
 PUBLISHED = {
     "source": "Li et al. 2021, SNN Calibration, table 2, CIFAR-10, 32 steps (printed as 16)",
-    "differs": "its ResNet-20 is wider, with average pools and batch-norm, trained longer to "
-    "95.68 %, and tested on all 10,000 images; its advanced calibration has 1,024 samples",
+    "differs": "its networks are better ones: its ResNet-20 has 95.68 % where ours has 91 %; its "
+    "advanced calibration has 1,024 samples, ours 512; its images are all of the test set",
     "ResNet-20": {"ann": 95.68, "none": 67.88, "light": 93.89, "advanced": 94.33},
     "VGG-16": {"ann": 95.76, "none": 64.52, "light": 93.30, "advanced": 93.65},
 }

@@ -26,6 +26,7 @@ from snndeploy.verify.diagnosis import CAUSES, Diagnosis, Run, diagnose, place
 from snndeploy_backends.lava.worker.job import Job, read_job, write_job
 from snndeploy_backends.lava.worker.populations import WatchedNeurons
 from snndeploy_backends.norse import Norse
+from snndeploy_backends.reference.engine import Reference
 from snndeploy_backends.reference.judge import Judge
 
 
@@ -394,6 +395,12 @@ def assert_same_probes(backend, network, seed, steps=6):
             flow = judge.membranes[:, 1:] - judge.membranes[:, :-1] - judge.currents
             theta = layer.node.threshold.reshape(1, 1, -1, *(1,) * (len(layer.shape) - 1))
             np.testing.assert_array_equal(flow, -theta * judge.spikes)
+
+
+@settings(max_examples=20, deadline=None)
+@given(integer_networks(), st.integers(0, 2**32 - 1), st.sampled_from([0.0, np.inf]))
+def test_the_engine_shows_the_judges_membranes(network, seed, below):
+    assert_same_probes(Reference(workers=2, below=below), network, seed)
 
 
 @settings(max_examples=20)

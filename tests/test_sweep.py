@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from models import images
 from test_calibration import relu_network
 
-from snndeploy import convert, deploy, integer_ann, lower, rescale, sweep
+from snndeploy import convert, deploy, integer_ann, sweep
 from snndeploy.errors import DoesNotFitError, FileFormatError, InputError
 from snndeploy.sweep import SweepPoint, _with_fronts
 
@@ -22,12 +22,6 @@ OPTIONS = {"calibration": CALIBRATION, "levels": (3, 7), "methods": ("none", "li
 @pytest.fixture(scope="module")
 def network():
     return relu_network()
-
-
-def refusal_of(snn) -> str:
-    with pytest.raises(DoesNotFitError) as refused:
-        lower(snn, "loihi1")
-    return str(refused.value)
 
 
 def test_points_are_what_convert_and_run_give(network):
@@ -41,8 +35,6 @@ def test_points_are_what_convert_and_run_give(network):
     snn = convert(network, CALIBRATION, levels=7, calibrate="light")
     point = found.points[-1]
     assert point.note == ""
-    assert "biases" in refusal_of(snn)
-    snn = rescale(snn, "loihi1")
     assert point.network_hash == snn.hash
     assert point.history == snn.history
     answers = integer_ann(snn, X).logits.argmax(1)

@@ -95,7 +95,7 @@ class Quantize(Pass):
             set the grid of its whole layer. One more carries what their mantissas leave; so it
             does for other branches, if the weights of the widest lie on a grid.
         weight_exponent: the largest power of two, as its exponent, that is a factor of weights.
-        state_bits: the word of the membranes, which finer units must leave in place; 8 bits more
+        state_bits: the word of the membranes, which finer units must leave in place; 16 bits more
             for layers of many levels.
         bias_bits: the word of a bias's share of one step; like a weight, it may have an exponent.
         mode: `exact` or `rate`.
@@ -145,7 +145,7 @@ class Quantize(Pass):
                 continue
             node = layer.node
             many = isinstance(node, Neuron) and node.levels > MANY_LEVELS
-            word = 1 << (self.state_bits - 1 + 8 * many)
+            word = 1 << (self.state_bits - 1 + 16 * many)
             room = [SAFE * word / bounds[layer.name].magnitudes]
             identities: dict[str, Int64Array] = defaultdict(lambda: np.zeros(1, np.int64))
             for projection in layer.projections:

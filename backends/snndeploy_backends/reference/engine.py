@@ -6,10 +6,15 @@ no sum leaves the integers which the type holds exactly, so rounding cannot occu
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import torch
 
-from snndeploy.backend import BackendStatus, Folded
+from snndeploy.backend import BackendStatus, Folded, Probe
 from snndeploy.errors import BackendMissingError, InputError
+from snndeploy.linear_ops import per_channel
+from snndeploy.nodes import Neuron
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
 from snndeploy_backends.devices import usable_device
@@ -81,6 +86,22 @@ class Reference:
     def fold(self, program: Program, inputs: Int64Array, steps: int, record: bool) -> list[Folded]:
         """Run layer by layer, without a controller: the same spikes, several times faster."""
         return fold(program, inputs, steps, record, self._options())
+
+    def probe(self, program: Program, inputs: Int64Array, steps: int, layer: str) -> Probe:
+        """Step by step, reading the engine's own membranes; currents are what moved them."""
+        session = EngineSession(program, inputs, steps, replace(self._options(), ahead=1))
+        spikes, membranes = [], [session.membrane(layer)]
+        try:
+            for _ in range(steps):
+                spikes.append(session.step().spikes[layer])
+                membranes.append(session.membrane(layer))
+        finally:
+            session.close()
+        fired, held = np.stack(spikes, 1), np.stack(membranes, 1)
+        node = program.network.by_name[layer]
+        assert isinstance(node, Neuron)
+        theta = per_channel(node.threshold, held.ndim - 1)[:, None]
+        return Probe(np.diff(held, axis=1) + theta * fired, held, fired)
 
     def _options(self) -> Options:
         device = usable_device(self.device, self.name)

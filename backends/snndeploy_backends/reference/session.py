@@ -89,6 +89,10 @@ class EngineSession:
         ]
         return np.concatenate(parts)
 
+    def membrane(self, name: str) -> Int64Array:
+        """The membranes (n, *shape) of a layer after the steps that were computed."""
+        return np.concatenate([walk.membrane(name) for walk in self.walks])
+
     def _compute(self) -> None:
         """The next steps, of the samples that are left."""
         pairs = [(w, rows) for w, rows in zip(self.walks, self.alive, strict=True) if len(rows)]

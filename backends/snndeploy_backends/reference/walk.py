@@ -19,7 +19,7 @@ from torch import Tensor
 from snndeploy.nodes import MaxPool2d
 from snndeploy.numerics import Int64Array
 from snndeploy_backends.reference.currents import Drive, Piece, Spikes
-from snndeploy_backends.reference.kernels import channels_last
+from snndeploy_backends.reference.kernels import channels_first, channels_last
 from snndeploy_backends.reference.plan import LayerPlan, Options, Plan
 from snndeploy_backends.reference.scan import PoolState, Population, scan, scan_pool
 
@@ -109,6 +109,13 @@ class Walk:
         self.time += steps
         settled = signed and active < steps and self.time >= self.plan.window
         return Span(logits, values if self.keep_spikes else {}, events, settled)
+
+    def membrane(self, name: str) -> Int64Array:
+        """The membranes (n, *shape) of a layer of neurons, as they are now."""
+        layer = next(x for x in self.plan.layers if x.layer.name == name)
+        state = self._population(layer).membrane.view(self.rows, *layer.shape)
+        held: Int64Array = channels_first(state).cpu().numpy().astype(np.int64)
+        return held
 
     def keep(self, rows: Int64Array) -> Int64Array:
         """Go on with some of the samples, and return where each of them is from now on.
