@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import numpy as np
 
@@ -73,4 +74,5 @@ def run_for_minutes() -> None:
 
 if __name__ == "__main__":
     os.environ.pop("SNNDEPLOY_LAVA_TIMEOUT", None)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by jobs in the background
     run_for_minutes()

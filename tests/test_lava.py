@@ -31,7 +31,7 @@ MISSING = Lava().status().missing
 pytestmark = [pytest.mark.lava, pytest.mark.skipif(bool(MISSING), reason=MISSING or "-")]
 needs_proc = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no /proc")
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @settings(max_examples=6, deadline=None)
