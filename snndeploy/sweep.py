@@ -129,7 +129,12 @@ def sweep(
         calibration: samples (N, *shape) for `convert`.
         levels: numbers of levels.
         methods: `none`, `light`, `advanced`.
-        thresholds, percentile, per_channel, seed, weight_bits, mode: for `convert`.
+        thresholds: this and the next five are for `convert`.
+        percentile: see there.
+        per_channel: see there.
+        seed: see there.
+        weight_bits: see there.
+        mode: see there.
         steps: in rate mode, how many to run; default: as many as levels.
         profile: chip that energy is estimated on, or its name or path.
         results: a JSON file, written after each point. Points that it holds are not measured
