@@ -153,7 +153,7 @@ def convert(
             makes thresholds and biases exact; use 0 for chips whose weights have no exponent.
         mode: `exact` settles to the quantized ANN's integers; `rate` is plain rate coding.
         window: steps during which input and bias are injected; default: as many as the most
-            levels of any activation.
+            levels of any activation, in exact mode at most 32.
         per_step: samples are (N, F, *shape), one value a step (events, frames), F at most the
             window; the model's input is their sum.
         progress: told (done, in all) by each calibrating pass.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from snndeploy import cli
 
 settings.register_profile(
     "snndeploy",
@@ -11,3 +14,19 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("snndeploy")
+
+
+@pytest.fixture
+def snndeploy(monkeypatch, capsys):
+    """Run the command line; returns (exit code, stdout, stderr)."""
+
+    def call(*arguments):
+        monkeypatch.setattr("sys.argv", ["snndeploy", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+            raise SystemExit(0)
+        captured = capsys.readouterr()
+        code = stopped.value.code
+        return (0 if code is None else code), captured.out, captured.err
+
+    return call

@@ -14,7 +14,7 @@ import torch
 from models import images, small_net, small_network
 from torch import nn
 
-from snndeploy import cli, lower, run, save
+from snndeploy import lower, run, save
 from snndeploy.training import QCFS
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -34,22 +34,6 @@ def files(tmp_path_factory):
         torch.export.export(small_net(), (torch.from_numpy(x[:2]),)), folder / "m.pt2"
     )
     return folder
-
-
-@pytest.fixture
-def snndeploy(monkeypatch, capsys):
-    """Run the command line; returns (exit code, stdout, stderr)."""
-
-    def call(*arguments):
-        monkeypatch.setattr("sys.argv", ["snndeploy", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-            raise SystemExit(0)
-        captured = capsys.readouterr()
-        code = stopped.value.code
-        return (0 if code is None else code), captured.out, captured.err
-
-    return call
 
 
 def test_the_whole_story(snndeploy, files, tmp_path):

@@ -9,7 +9,6 @@ import pytest
 import torch
 from models import images
 from test_calibration import ReluNet
-from test_cli import snndeploy  # noqa: F401  (a fixture)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +23,7 @@ def files(tmp_path_factory):
     return folder
 
 
-def test_convert_gives_few_levels(snndeploy, files, tmp_path):  # noqa: F811
+def test_convert_gives_few_levels(snndeploy, files, tmp_path):
     net = tmp_path / "net.nir"
     arguments = ["convert", files / "m.pt2", "-o", net, "--calibration", files / "c.npz"]
     code, _, err = snndeploy(*arguments)
@@ -40,7 +39,7 @@ def test_convert_gives_few_levels(snndeploy, files, tmp_path):  # noqa: F811
     assert snndeploy("certify", net, "--data", files / "x.npz")[0] == 0
 
 
-def test_sweep_shows_a_table_and_goes_on(snndeploy, files, tmp_path):  # noqa: F811
+def test_sweep_shows_a_table_and_goes_on(snndeploy, files, tmp_path):
     path = tmp_path / "sweep.json"
     arguments = ["sweep", files / "m.pt2", "--data", files / "x.npz", "--limit", 10, "-o", path]
     arguments += ["--calibration", files / "c.npz", "--levels", "3,7", "--methods", "none,light"]
@@ -57,7 +56,7 @@ def test_sweep_shows_a_table_and_goes_on(snndeploy, files, tmp_path):  # noqa: F
 @pytest.mark.parametrize(
     ("option", "value"), [("--levels", "3,x"), ("--levels", ","), ("--methods", "heavy")]
 )
-def test_lists_that_cannot_be_read_exit_with_2(snndeploy, files, option, value):  # noqa: F811
+def test_lists_that_cannot_be_read_exit_with_2(snndeploy, files, option, value):
     code, _, err = snndeploy(
         "sweep",
         files / "m.pt2",

@@ -14,7 +14,6 @@ from models import float_network, images, small_network
 from strategies import grid_inputs, integer_networks
 
 import snndeploy as sd
-from snndeploy import cli
 from snndeploy.errors import (
     CertificateRefusedError,
     DoesNotFitError,
@@ -516,21 +515,6 @@ def test_sources_of_limits_are_checked():
     raw["limit_sources"]["fan_in"] = {"grade": "assumed", "source": "a guess"}
     with pytest.raises(ValueError, match=r"limits does not give: \['fan_in'\]"):
         HardwareProfile.model_validate(raw)
-
-
-@pytest.fixture
-def snndeploy(monkeypatch, capsys):
-    """Run the command line; returns (exit code, stdout, stderr)."""
-
-    def call(*arguments):
-        monkeypatch.setattr("sys.argv", ["snndeploy", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-            raise SystemExit(0)
-        captured = capsys.readouterr()
-        return stopped.value.code or 0, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture(scope="module")

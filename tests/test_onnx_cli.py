@@ -8,23 +8,6 @@ import pytest
 from onnx_models import Graph
 from onnx_mutants import seeds
 
-from snndeploy import cli
-
-
-@pytest.fixture
-def snndeploy(monkeypatch, capsys):
-    """Run the command line; returns (exit code, stdout, stderr)."""
-
-    def call(*arguments):
-        monkeypatch.setattr("sys.argv", ["snndeploy", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-            raise SystemExit(0)
-        captured = capsys.readouterr()
-        return stopped.value.code or 0, captured.out, captured.err
-
-    return call
-
 
 def write(folder, proto):
     path = folder / "model.onnx"
@@ -44,12 +27,12 @@ def test_inspect_shows_grids_neurons_synapses_and_steps(snndeploy, tmp_path):
     assert (code, err) == (0, "")
     assert "dropped=softmax:Softmax_7" in out
     assert "6 neurons and 42 synapses in 2 layers behind the input" in out
-    assert "a window of 255 steps; settles to the quantized ANN after at most 765 steps" in out
+    assert "a window of 32 steps; settles to the quantized ANN after at most 542 steps" in out
     code, out, _ = snndeploy("inspect", path, "--json")
     found = json.loads(out)
     assert code == 0
     assert found["expected"] == {
-        "neurons": 6, "synapses": 42, "depth": 2, "window": 255, "settle_bound": 765,
+        "neurons": 6, "synapses": 42, "depth": 2, "window": 32, "settle_bound": 542,
     }  # fmt: skip
     by_kind = {node["kind"]: node for node in found["nodes"]}
     assert by_kind["Input"]["becomes"] == "integers -128 to 127, each worth 0.5"

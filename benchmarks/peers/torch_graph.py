@@ -11,6 +11,7 @@ sum that occurs.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, Protocol
@@ -52,7 +53,7 @@ class Population(Protocol):
         ...
 
 
-class TorchSimulator:
+class TorchSimulator(ABC):
     """A simulator whose neurons work on PyTorch tensors; a subclass brings `population`.
 
     Attributes:
@@ -64,9 +65,9 @@ class TorchSimulator:
     settings: Sequence[str] = ()
     time_axis = 0
 
+    @abstractmethod
     def population(self, threshold: float, v0: float, words: Words) -> Population:
         """Neurons that start at `v0`."""
-        raise NotImplementedError
 
     def versions(self) -> dict[str, str]:
         return {name: version(name) for name in (*self.packages, "torch")}

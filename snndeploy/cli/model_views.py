@@ -18,6 +18,7 @@ from snndeploy.layers import Layer, layers
 from snndeploy.network import Network
 from snndeploy.nodes import Activation, AvgPool2d, Input, MaxPool2d, Node, Relu, SumPool2d
 from snndeploy.passes import FoldBatchNorm, PoolAfterActivation, SplitConcat
+from snndeploy.passes.quantize import default_window
 
 
 @dataclass(frozen=True)
@@ -27,18 +28,25 @@ class Outlook:
     Attributes:
         neurons, synapses: by layer; pools on counts are neurons, a sample's values are not.
         depth: layers behind the input.
-        window: the most levels of any activation; None while some are real-valued.
+        levels: the most of any activation; None while some are real-valued.
     """
 
     neurons: dict[str, int]
     synapses: dict[str, int]
     depth: int
-    window: int | None
+    levels: int | None
+
+    @property
+    def window(self) -> int | None:
+        """Steps with input in exact mode."""
+        return None if self.levels is None else default_window(self.levels, "exact")
 
     @property
     def settle_bound(self) -> int | None:
-        """Steps after which it has settled for certain: L * (depth + 1)."""
-        return None if self.window is None else self.window * (self.depth + 1)
+        """Steps after which it has settled for certain; see `Program.settle_bound`."""
+        if self.levels is None:
+            return None
+        return default_window(self.levels, "exact") + self.levels * self.depth
 
 
 def outlook(network: Network) -> Outlook:

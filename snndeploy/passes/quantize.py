@@ -83,6 +83,15 @@ MOST_WINDOW = 32
 the first layer's sums grow with it."""
 
 
+def default_window(levels: int, mode: Mode) -> int:
+    """Steps during which bias and input are injected, unless they are asked for.
+
+    Args:
+        levels: the most of any activation.
+    """
+    return levels if mode == "rate" else min(levels, MOST_WINDOW)
+
+
 @dataclass(frozen=True)
 class Quantize(Pass):
     """Turn a float network (folded, pools behind activations, input grid set) to integers.
@@ -131,8 +140,7 @@ class Quantize(Pass):
                 where=f"Input '{network.input.name}'",
                 remedy="give calibration data, or start the model with a QuantizedInput",
             )
-        most = max(levels) if self.mode == "rate" else min(max(levels), MOST_WINDOW)
-        window = self.window or most
+        window = self.window or default_window(max(levels), self.mode)
         coarse = self._integers(network, window, {})
         return self._integers(network, window, self._room(coarse))
 
