@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from snndeploy import deploy
-from snndeploy.backend import Installable, backend_names, find_backend
-from snndeploy.cli import console, hardware_views, views
+from snndeploy.backend import Installable, backend_names, find_backend, require_backend
+from snndeploy.cli import comparison_views, console, hardware_views, views
 from snndeploy.cli.options import Json
+from snndeploy.conformance import run_suite
 from snndeploy.errors import BackendMissingError
 from snndeploy.hardware import hardware, profile_names, read_profile
 from snndeploy.program import Program
+from snndeploy.samples import Samples
+from snndeploy.side_by_side import side_by_side
 from snndeploy.verify.tiny import tiny_inputs, tiny_network
 
 profiles_app = typer.Typer(help="Hardware profiles: list, show, check.", no_args_is_help=True)
@@ -75,16 +77,32 @@ def backends_install(
 @backends_app.command("check")
 def backends_check(
     name: Annotated[str, typer.Argument(help="The backend.")],
+    everything: Annotated[
+        bool, typer.Option("--all", help="On the whole conformance suite: every kind of network.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Hold a backend to the definition on a tiny network.
+    """Hold a backend to the definition on a tiny network, or on the conformance suite.
 
-    Exit code 1 if any spike differs.
+    Networks that it refuses by name are listed. Exit code 1 if any spike differs.
     """
+    if everything:
+        _check_on_everything(name, json)
+        return
     network = tiny_network()
-    results = deploy.compare(Program(network), tiny_inputs(network), ["judge", name])
-    views.show_comparison(results, json)
-    if not results[-1].ran:
-        raise BackendMissingError(results[-1].note, where=f"backend '{name}'")
-    if not results[-1].spikes_equal:
+    samples = Samples(tiny_inputs(network), None)
+    found = side_by_side(Program(network), samples, ["judge", name])
+    comparison_views.show_comparison(found, json)
+    if found.left_out:
+        raise BackendMissingError(found.left_out[0].note, where=f"backend '{name}'")
+    if not found.agree:
+        raise typer.Exit(1)
+
+
+def _check_on_everything(name: str, json: bool) -> None:
+    backend = require_backend(name)
+    with console.progress(f"checking {name}", json) as tell:
+        found = run_suite(backend, progress=tell)
+    comparison_views.show_suite(found, dict(backend.status().versions), json)
+    if not found.conforms:
         raise typer.Exit(1)

@@ -13,22 +13,27 @@ from snndeploy.report import charts, energy, energy_charts, tables
 from snndeploy.report.data import ReportData
 
 
-def render(data: ReportData) -> str:
-    """The report as one self-contained HTML page: no scripts, nothing fetched."""
-    environment = Environment(
+def environment() -> Environment:
+    """The templates of pages: self-contained, names escaped."""
+    made = Environment(
         loader=PackageLoader("snndeploy.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "count": units.count,
         "percent": units.percent,
         "energy": units.energy,
         "energy_range": units.energy_range,
     }
-    return environment.get_template("report.html.j2").render(
+    return made
+
+
+def render(data: ReportData) -> str:
+    """The report as one self-contained HTML page: no scripts, nothing fetched."""
+    return environment().get_template("report.html.j2").render(
         data=data,
         network=data.program.network,
         layers=tables.layer_table(data),

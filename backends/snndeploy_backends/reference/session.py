@@ -29,7 +29,8 @@ class EngineSession:
     """
 
     def __init__(self, program: Program, inputs: Int64Array, steps: int, options: Options) -> None:
-        self.plan, self.options = plan(program, steps, options), options
+        self.program, self.options = program, options
+        self.plan = plan(program, steps, options)
         self.threads = torch.get_num_threads()
         workers = min(options.workers, len(inputs))
         one = workers < 2
@@ -37,7 +38,7 @@ class EngineSession:
         if options.workers > 1:
             start = None if one else one_thread
             self.pool = ThreadPoolExecutor(1 if one else workers, initializer=start)
-        cuts = np.linspace(0, len(inputs), max(workers, 1) + 1).astype(int)
+        cuts = np.linspace(0, len(inputs), workers + 1).astype(int)
         shared = self.pool if one else None
         with torch.inference_mode(), exact_kernels():
             self.walks = [
@@ -49,6 +50,8 @@ class EngineSession:
 
     def step(self) -> Step:
         """Advance by one logical step."""
+        if not sum(map(len, self.alive)):
+            return self._nothing()
         if self.at == self.ready:
             self._compute()
         t, self.at = self.at, self.at + 1
@@ -92,6 +95,15 @@ class EngineSession:
     def membrane(self, name: str) -> Int64Array:
         """The membranes (n, *shape) of a layer after the steps that were computed."""
         return np.concatenate([walk.membrane(name) for walk in self.walks])
+
+    def _nothing(self) -> Step:
+        """A step of no samples."""
+        spiking = self.program.spiking
+        return Step(
+            np.zeros((0, *self.program.layers[-1].shape), np.int64),
+            {layer.name: np.zeros((0, *layer.shape), np.int8) for layer in spiking},
+            {layer.name: np.zeros(0, np.int64) for layer in spiking},
+        )
 
     def _compute(self) -> None:
         """The next steps, of the samples that are left."""
