@@ -67,7 +67,7 @@ class SideBySide:
         }
 
     def _row(self, result: BackendResult) -> dict[str, Any]:
-        footprint, estimate = result.footprint, self.estimates.get(result.name)
+        estimate = self.estimates.get(result.name)
         return {
             "backend": result.name,
             "versions": result.versions,
@@ -81,8 +81,8 @@ class SideBySide:
             "spikes_by_layer": dict(result.layer_spikes),
             "seconds": result.seconds,
             "seconds_per_sample": result.seconds_per_sample if result.ran else None,
-            "startup_seconds": None if footprint is None else footprint.startup_seconds,
-            "peak_bytes": None if footprint is None else footprint.peak_bytes,
+            "startup_seconds": result.startup_seconds,
+            "peak_bytes": result.peak_bytes,
             "energy": None if estimate is None else _energy(estimate),
             "missing": result.note or None if not result.refused else None,
             "refused": result.note if result.refused else None,

@@ -14,6 +14,9 @@ from snndeploy.verify.diagnosis import Diagnosis
 
 VERDICTS = {None: "did not run", True: "equal", False: "DIFFERENT"}
 
+WIDE = 110
+"""Columns of a screen that shows a backend's figures in one row."""
+
 
 def show_comparison(found: SideBySide, json: bool) -> None:
     """One row for each backend, spikes of each layer, and where the first difference lies."""
@@ -40,43 +43,40 @@ def show_comparison(found: SideBySide, json: bool) -> None:
 
 
 def _show_backends(found: SideBySide) -> None:
-    """The columns that there are figures for."""
+    """A row a backend; on a narrow screen in two tables, what came out and what it takes."""
+    outcome = ["backend", ">samples", ">accuracy", ">agreement", "spikes"]
+    effort = [">time a sample"]
     measured = any(result.footprint is not None for result in found.results)
-    columns = ["backend", ">samples", ">accuracy", ">agreement", "spikes", ">time a sample"]
-    columns += [">start-up", ">peak memory"] * measured
-    columns += [">energy", ">latency"] * bool(found.estimates)
-    rows = []
-    for result in found.results:
-        verdict = VERDICTS[result.spikes_equal]
-        row = [
-            result.name,
-            f"{result.samples:,}",
-            "" if result.accuracy is None else f"{result.accuracy:.2%}",
-            "" if result.agreement is None else f"{result.agreement:.2%}",
-            "reference" if result is found.reference else verdict,
-            units.seconds(result.seconds_per_sample) if result.ran else "",
-        ]
-        if measured:
-            row += _footprint(result)
-        if found.estimates:
-            estimate = found.estimates.get(result.name)
-            energy = None if estimate is None else estimate.energy_pj
-            latency = None if estimate is None else estimate.latency_us
-            row += [units.energy(energy), units.latency(latency)]
-        rows.append(row)
-    console.table(columns, rows)
+    effort += [">start-up", ">peak memory"] * measured
+    effort += [">energy", ">latency"] * bool(found.estimates)
+    rows = [(_outcome(found, r), _effort(found, r, measured)) for r in found.results]
+    if console.out.width >= WIDE:
+        console.table([*outcome, *effort], [[*first, *second] for first, second in rows])
+    else:
+        console.table(outcome, [first for first, _ in rows])
+        console.say()
+        console.table(["backend", *effort], [[first[0], *second] for first, second in rows])
     if found.estimates:
         assert found.program.profile is not None
-        console.say(f"\nenergy and latency an inference on {found.program.profile.name}")
+        console.say(f"\nenergy and latency: of an inference on {found.program.profile.name}")
 
 
-def _footprint(result: BackendResult) -> list[str]:
-    if result.footprint is None:
-        return ["", ""]
-    return [
-        units.seconds(result.footprint.startup_seconds),
-        units.memory(result.footprint.peak_bytes),
-    ]
+def _outcome(found: SideBySide, result: BackendResult) -> list[str]:
+    verdict = "reference" if result is found.reference else VERDICTS[result.spikes_equal]
+    shares = (result.accuracy, result.agreement)
+    told = ["" if share is None else f"{share:.2%}" for share in shares]
+    return [result.name, f"{result.samples:,}", *told, verdict]
+
+
+def _effort(found: SideBySide, result: BackendResult, measured: bool) -> list[str]:
+    told = [units.seconds(result.seconds_per_sample if result.ran else None)]
+    if measured:
+        told += [units.seconds(result.startup_seconds), units.memory(result.peak_bytes)]
+    if found.estimates:
+        estimate = found.estimates.get(result.name)
+        told.append(units.energy(None if estimate is None else estimate.energy_pj))
+        told.append(units.latency(None if estimate is None else estimate.latency_us))
+    return told
 
 
 def _show_spikes(found: SideBySide, ran: Sequence[BackendResult]) -> None:
@@ -109,6 +109,8 @@ def show_suite(found: SuiteReport, known: dict[str, str], json: bool) -> None:
     if offered:
         console.say(f"not offered: {', '.join(offered)}")
     for finding in (*found.having("refused"), *found.having("failed")):
-        where = finding.case if finding.check == "every_step" else f"{finding.case}, {finding.check}"
+        where = (
+            finding.case if finding.check == "every_step" else f"{finding.case}, {finding.check}"
+        )
         how = "refused" if finding.result == "refused" else "FAILED"
         console.say(f"  {how}: {where}: {finding.reason}")

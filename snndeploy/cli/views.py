@@ -129,7 +129,6 @@ def save_trace(trace: Trace, path: Path) -> None:
         )
 
 
-
 def show_certificate(found: Certificate, json: bool) -> None:
     """The certificate in words, with the hashes that it is bound to."""
     if json:

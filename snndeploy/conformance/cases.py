@@ -57,7 +57,9 @@ class Case:
         """The judge's spikes and logits, all samples for all steps."""
         session = find_backend(JUDGE).open(self.program, self.inputs, self.steps)
         done = [session.step() for _ in range(self.steps)]
-        spikes = {x.name: np.stack([s.spikes[x.name] for s in done], 1) for x in self.program.spiking}
+        spikes = {
+            x.name: np.stack([s.spikes[x.name] for s in done], 1) for x in self.program.spiking
+        }
         return Definition(np.stack([step.logits for step in done], axis=1), spikes)
 
 

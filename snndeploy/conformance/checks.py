@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,22 +26,20 @@ class Refused(Exception):  # noqa: N818 - it is no error
     """The backend says by name that it does not run this network."""
 
 
-class NotOffered(Exception):  # noqa: N818 - it is no error
-    """The backend has no such ability, and need not have it."""
-
-
 @dataclass(frozen=True)
 class Check:
     """One thing that is asked.
 
     Attributes:
         cases: the names of the cases on which it is asked; empty for all.
+        offered: whether a backend has the ability; it need not have it.
     """
 
     name: str
     about: str
     run: Callable[[Backend, Case], None]
     cases: tuple[str, ...] = ()
+    offered: Callable[[Backend], bool] = lambda _: True
 
 
 def every_step(backend: Backend, case: Case) -> None:
@@ -66,34 +65,26 @@ def every_step(backend: Backend, case: Case) -> None:
 
 def folded(backend: Backend, case: Case) -> None:
     """All steps of a layer at once: the same trace, with spikes recorded and without."""
-    if not isinstance(backend, Folding):
-        raise NotOffered
     expected = simulate(_without_folding(find_backend(JUDGE)), case.program, case.inputs)
     for record in (True, False):
-        found = _refusable(
-            lambda record=record: simulate(backend, case.program, case.inputs, record=record)
-        )
+        run = partial(simulate, backend, case.program, case.inputs, record=record)
+        found = _refusable(run)
         _check_traces(expected, found, case, record)
 
 
 def controlled(backend: Backend, case: Case) -> None:
     """A controller that stops samples at unlike steps."""
-    if not backend.streams:
-        raise NotOffered
     judge = find_backend(JUDGE)
     expected = simulate(judge, case.program, case.inputs, controller=_Stops())
-    found = _refusable(
-        lambda: simulate(backend, case.program, case.inputs, controller=_Stops())
-    )
+    found = _refusable(lambda: simulate(backend, case.program, case.inputs, controller=_Stops()))
     _check_traces(expected, found, case, record=True)
 
 
 def probed(backend: Backend, case: Case) -> None:
     """Currents and membranes of the last layer of neurons."""
-    if not isinstance(backend, Probing):
-        raise NotOffered
     judge = find_backend(JUDGE)
     assert isinstance(judge, Probing)
+    assert isinstance(backend, Probing)
     layer = [x.name for x in case.program.layers if x.kind == "neurons"][-1]
     found = _refusable(lambda: backend.probe(case.program, case.inputs, case.steps, layer))
     expected = judge.probe(case.program, case.inputs, case.steps, layer)
@@ -127,7 +118,7 @@ def two_sessions(backend: Backend, case: Case) -> None:
         first.close()
 
 
-def introduced(backend: Backend, case: Case) -> None:
+def introduced(backend: Backend, case: Case) -> None:  # noqa: ARG001 - one form for all
     """A name, a line on what it is, versions, and that it is available."""
     status = backend.status()
     told = (backend.name, backend.summary, *status.versions, *status.versions.values())
@@ -137,19 +128,28 @@ def introduced(backend: Backend, case: Case) -> None:
         raise CheckFailedError(status.missing, where=backend.name)
 
 
+def _folds(backend: Backend) -> bool:
+    return isinstance(backend, Folding)
+
+
+def _probes(backend: Backend) -> bool:
+    return isinstance(backend, Probing)
+
+
 CHECKS = (
     Check("introduced", "says what it is", introduced, ("dense-exact",)),
     Check("every_step", "every spike, logit and step, samples dropped on the way", every_step),
-    Check("folded", "layer by layer, if it can: the same trace", folded),
+    Check("folded", "layer by layer: the same trace", folded, (), _folds),
     Check(
         "controlled",
-        "stopped by a controller, if it streams",
+        "stopped by a controller",
         controlled,
         ("many_samples-exact", "many_samples-rate", "resnet-exact", "steps_of_images-exact"),
+        lambda backend: backend.streams,
     ),
     Check(
         "probed",
-        "currents and membranes, if it shows them",
+        "currents and membranes",
         probed,
         (
             "add_three-exact",
@@ -159,6 +159,7 @@ CHECKS = (
             "sum_pool_on_a_branch-rate",
             "steps_into_several_layers-exact",
         ),
+        _probes,
     ),
     Check("empty_batch", "no samples", empty_batch, ("dense-exact", "max_pool_plain-rate")),
     Check("two_sessions", "sessions apart, closed early and twice", two_sessions, ("vgg-exact",)),
@@ -167,7 +168,8 @@ CHECKS = (
 
 def opened(backend: Backend, case: Case, inputs: Int64Array) -> Session:
     """A session, or `Refused`."""
-    return _refusable(lambda: backend.open(case.program, inputs, case.steps))
+    session: Session = _refusable(lambda: backend.open(case.program, inputs, case.steps))
+    return session
 
 
 def _refusable(run: Callable[[], Any]) -> Any:

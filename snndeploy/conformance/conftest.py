@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -12,7 +12,7 @@ from snndeploy.conformance.cases import JUDGE
 from snndeploy.errors import SnnDeployError
 
 VARIABLE = "SNNDEPLOY_BACKEND"
-NAME, REFUSED = "snndeploy backend", "refused: "
+ABOUT, REFUSED = "snndeploy conformance", "refused: "
 
 
 def asked() -> list[str]:
@@ -44,34 +44,38 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 @pytest.fixture(autouse=True)
 def _noted(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
-    """Keep in the report which backend it is about."""
+    """Keep in the report what it is about: backend, check and network."""
     if "backend" in request.fixturenames:
-        record_property(NAME, request.node.callspec.params["backend"])
+        asked = request.node.callspec.params
+        record_property(ABOUT, (asked["backend"], asked["check"].name, asked["name"]))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """For each backend the networks that it runs, and what it refuses, with the reason."""
     for name in asked():
-        reports = list(_network_reports(terminalreporter, name))
-        if not reports:
+        found = _network_reports(terminalreporter, name)
+        if not found:
             continue
-        refused = [report for report in reports if _reason(report).startswith(REFUSED)]
-        equal = sum(report.passed for report in reports)
+        reasons = {case: _reason(report) for case, report in found.items()}
+        refused = {case: r for case, r in reasons.items() if r.startswith(REFUSED)}
+        equal = sum(report.passed for report in found.values())
         terminalreporter.section(f"conformance of {name}")
         terminalreporter.line(
-            f"{equal} of {len(reports)} networks equal, {len(refused)} refused by name"
+            f"{equal} of {len(found)} networks equal, {len(refused)} refused by name"
         )
-        for report in refused:
-            case = report.nodeid.rpartition("[")[2].rstrip("]").removeprefix(f"{name}-")
-            terminalreporter.line(f"  {case}: {_reason(report).removeprefix(REFUSED)}")
+        for case, reason in refused.items():
+            terminalreporter.line(f"  {case}: {reason.removeprefix(REFUSED)}")
 
 
-def _network_reports(reporter: pytest.TerminalReporter, name: str) -> Iterator[pytest.TestReport]:
+def _network_reports(reporter: pytest.TerminalReporter, name: str) -> dict[str, pytest.TestReport]:
+    """How each network fared, spike for spike."""
+    found = {}
     for outcome in ("passed", "failed", "skipped"):
         for report in reporter.stats.get(outcome, []):
-            properties = dict(getattr(report, "user_properties", []))
-            if properties.get(NAME) == name and "[every_step" in report.nodeid:
-                yield report
+            about = dict(getattr(report, "user_properties", [])).get(ABOUT)
+            if about is not None and tuple(about[:2]) == (name, "every_step"):
+                found[about[2]] = report
+    return found
 
 
 def _reason(report: pytest.TestReport) -> str:

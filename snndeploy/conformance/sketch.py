@@ -63,7 +63,9 @@ class Sketch:
         self.nodes: list[Node] = [Input("x", shape, grid, per_step)]
         self.edges: list[tuple[str, str]] = []
         self.shapes: dict[str, Shape] = {"x": shape}
-        values = np.arange(grid.low, grid.high + 1) if grid.high < 1 << 16 else np.array([grid.high])
+        values = (
+            np.arange(grid.low, grid.high + 1) if grid.high < 1 << 16 else np.array([grid.high])
+        )
         total = float((values.astype(np.float64) ** 2).mean())
         self.power = {"x": total if per_step else total * self.window**2}
         """Roughly the mean square of each node's total over the window."""
@@ -107,8 +109,8 @@ class Sketch:
 
     def scale(self, *, exponent: int = 0) -> Sketch:
         """An identity branch, with a weight a channel."""
-        weight = self.rng.integers(20, HIGHEST + 1, self.shapes[self.last][0]) << exponent
-        return self._weighted(Scale(self._new("scale"), weight))
+        gains = self.rng.integers(20, HIGHEST + 1, self.shapes[self.last][:1])
+        return self._weighted(Scale(self._new("scale"), gains << exponent))
 
     def sum_pool(
         self, kernel: Pair | None = None, stride: Pair | None = None, padding: Padding = (0, 0)
@@ -159,7 +161,7 @@ class Sketch:
     def readout(self) -> Sketch:
         """Integrates what `last` gives, and never fires."""
         reach = isqrt(int(self.power[self.last])) // 2 + 1
-        bias = self.rng.integers(-reach, reach + 1, *self.shapes[self.last])
+        bias = self.rng.integers(-reach, reach + 1, self.shapes[self.last])
         return self._add(Output("out", bias, 0.01), 0.0)
 
     def network(self, mode: Mode) -> Network:

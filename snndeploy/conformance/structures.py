@@ -15,7 +15,7 @@ import numpy as np
 
 from snndeploy.conformance.sketch import Sketch
 from snndeploy.network import Mode, Network
-from snndeploy.nodes import Grid, Shape
+from snndeploy.nodes import Grid
 
 Draw: TypeAlias = Callable[[Sketch], object]
 
@@ -56,7 +56,7 @@ def structure(
     """Add a structure on samples of that shape; `options` are those of `Sketch`."""
 
     def register(draw: Draw) -> Draw:
-        name, about = draw.__name__, (draw.__doc__ or "").partition("\n")[0]  # type: ignore[attr-defined]
+        name, about = draw.__name__, (draw.__doc__ or "").partition("\n")[0]
         sketch = partial(Sketch, name, shape, per_step=frames > 0, **options)
         STRUCTURES[name] = Structure(name, about, sketch, draw, samples, frames)
         return draw
@@ -124,9 +124,7 @@ def conv_depthwise_multiplied(net: Sketch) -> None:
 def conv_everything(net: Sketch) -> None:
     """Strided, dilated, grouped, and padded on four sides at once."""
     net.conv(4, (3, 3), padding=(1, 1)).neurons()
-    net.conv(
-        6, (3, 2), stride=(2, 1), padding=(2, 0, 1, 3), dilation=(1, 2), groups=2
-    ).neurons()
+    net.conv(6, (3, 2), stride=(2, 1), padding=(2, 0, 1, 3), dilation=(1, 2), groups=2).neurons()
 
 
 @structure(*IMAGE)

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from snndeploy.backend import Backend
 from snndeploy.conformance.cases import case, case_names
-from snndeploy.conformance.checks import CHECKS, Check, NotOffered, Refused
+from snndeploy.conformance.checks import CHECKS, Check, Refused
 from snndeploy.errors import SnnDeployError
 from snndeploy.simulate import Progress
 
@@ -59,7 +59,8 @@ class SuiteReport:
             "networks": len(total),
             "equal": len(self.having("passed", "every_step")),
             "refused": [
-                {"network": f.case, "reason": f.reason} for f in self.having("refused", "every_step")
+                {"network": f.case, "reason": f.reason}
+                for f in self.having("refused", "every_step")
             ],
             "failed": [
                 {"check": f.check, "network": f.case, "reason": f.reason}
@@ -78,12 +79,12 @@ def planned(names: Sequence[str] | None = None) -> Iterator[tuple[Check, str]]:
 
 def run_check(backend: Backend, check: Check, name: str) -> Finding:
     """One check on one case; whatever the backend raises is a failure."""
+    if not check.offered(backend):
+        return Finding(check.name, name, "not offered")
     try:
         check.run(backend, case(name))
     except Refused as refusal:
         return Finding(check.name, name, "refused", str(refusal))
-    except NotOffered:
-        return Finding(check.name, name, "not offered")
     except SnnDeployError as error:
         return Finding(check.name, name, "failed", str(error))
     except Exception as error:  # noqa: BLE001 - other people's code, told as it is

@@ -115,18 +115,15 @@ def _backend_table(found: SideBySide) -> Table:
         ("agreement", "r", lambda r: _share(r.agreement)),
         ("spikes", "l", lambda r: _verdict(found, r)),
         ("time a sample", "r", lambda r: units.seconds(r.seconds_per_sample if r.ran else None)),
-        ("start-up", "r", lambda r: _startup(r)),
-        ("peak memory", "r", lambda r: units.memory(r.footprint and r.footprint.peak_bytes)),
+        ("start-up", "r", lambda r: units.seconds(r.startup_seconds)),
+        ("peak memory", "r", lambda r: units.memory(r.peak_bytes)),
         ("energy", "r", lambda r: _energy(found, r)),
         ("latency", "r", lambda r: _latency(found, r)),
     ]
-    kept = []
-    for column in columns:
-        cells = [column[2](result) for result in found.results]
-        if any(cell != units.NONE for cell in cells):
-            kept.append((column[0], column[1], cells))
+    told = [(name, align, [show(r) for r in found.results]) for name, align, show in columns]
+    kept = [column for column in told if any(cell != units.NONE for cell in column[2])]
     head, align, cells = zip(*kept, strict=True)
-    return Table(tuple(head), tuple(zip(*cells, strict=True)), "".join(align))
+    return Table(head, tuple(zip(*cells, strict=True)), "".join(align))
 
 
 def _share(value: float | None) -> str:
@@ -137,12 +134,10 @@ def _verdict(found: SideBySide, result: BackendResult) -> str:
     if result is found.reference:
         return "reference"
     if result.divergence is not None:
-        return f"{_VERDICTS[False]}, first in {result.divergence.layer}, step {result.divergence.step}"
+        return (
+            f"{_VERDICTS[False]}, first in {result.divergence.layer}, step {result.divergence.step}"
+        )
     return _VERDICTS[result.spikes_equal]
-
-
-def _startup(result: BackendResult) -> str:
-    return units.seconds(None if result.footprint is None else result.footprint.startup_seconds)
 
 
 def _energy(found: SideBySide, result: BackendResult) -> str:
@@ -175,8 +170,8 @@ def _panels(ran: Sequence[BackendResult]) -> list[Chart]:
     """Bars: time a sample, start-up, peak memory; what was not measured is left out."""
     kinds: list[tuple[str, str, Callable[[BackendResult], float | None]]] = [
         ("time", "Time a sample", lambda r: r.seconds_per_sample),
-        ("startup", "Start-up", lambda r: r.footprint and r.footprint.startup_seconds),
-        ("memory", "Peak memory", lambda r: r.footprint and r.footprint.peak_bytes),
+        ("startup", "Start-up", lambda r: r.startup_seconds),
+        ("memory", "Peak memory", lambda r: r.peak_bytes),
     ]
     panels = []
     for name, title, value in kinds:

@@ -33,22 +33,26 @@ def environment() -> Environment:
 
 def render(data: ReportData) -> str:
     """The report as one self-contained HTML page: no scripts, nothing fetched."""
-    return environment().get_template("report.html.j2").render(
-        data=data,
-        network=data.program.network,
-        layers=tables.layer_table(data),
-        backends=tables.backend_table(data.backends),
-        diagnoses=tables.diagnosis_tables(data.backends),
-        confusion=tables.confusion(data),
-        provenance=tables.provenance(data),
-        accuracy=charts.accuracy(data),
-        settle=_settle(data),
-        stops=_stops(data),
-        panels=charts.layer_panels(data),
-        neurons=charts.neuron_histogram(data),
-        raster=charts.raster(data),
-        signed=bool(data.trace.spikes),
-        energy=_energy(data),
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            data=data,
+            network=data.program.network,
+            layers=tables.layer_table(data),
+            backends=tables.backend_table(data.backends),
+            diagnoses=tables.diagnosis_tables(data.backends),
+            confusion=tables.confusion(data),
+            provenance=tables.provenance(data),
+            accuracy=charts.accuracy(data),
+            settle=_settle(data),
+            stops=_stops(data),
+            panels=charts.layer_panels(data),
+            neurons=charts.neuron_histogram(data),
+            raster=charts.raster(data),
+            signed=bool(data.trace.spikes),
+            energy=_energy(data),
+        )
     )
 
 

@@ -82,6 +82,16 @@ class BackendResult:
         return sum(self.layer_spikes.values())
 
     @property
+    def startup_seconds(self) -> float | None:
+        """From loading the backend to the first step; None if it was not measured."""
+        return None if self.footprint is None else self.footprint.startup_seconds
+
+    @property
+    def peak_bytes(self) -> int | None:
+        """The most memory of its processes; None if it was not measured."""
+        return None if self.footprint is None else self.footprint.peak_bytes
+
+    @property
     def seconds_per_sample(self) -> float:
         """Wall-clock time of the simulation over its samples."""
         return self.seconds / max(self.samples, 1)
