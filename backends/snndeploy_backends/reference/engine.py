@@ -1,7 +1,8 @@
 """The reference engine: the judge's integers, computed by fast kernels, on CPU or GPU.
 
-Currents are integers held in float32 or float64, or int32. Range analysis proves beforehand that
-no sum leaves the integers which the type holds exactly, so rounding cannot occur.
+Currents are integers held in float32 or float64; membranes, which add them up for many steps, are
+int32 in compiled loops, else floats too. Range analysis proves beforehand that no sum leaves the
+integers which the type holds exactly, so nothing is rounded and nothing wraps.
 """
 
 from __future__ import annotations
