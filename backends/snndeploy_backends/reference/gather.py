@@ -196,7 +196,7 @@ def worthwhile() -> float:
     ones = torch.ones(channels, dtype=torch.int32)
     population = Population(ones, membrane, membrane[:, :0], 1, signed=False)
     out = torch.empty((1, rows, membrane.shape[1]), dtype=torch.uint8)
-    dense = kernels.int8_conv(conv, 0)
+    dense = kernels.int8_conv(conv, 0, (channels, size, size))
     ways = (
         lambda: op.advance(population, spikes, events, None, None, out, None),
         lambda: scan("numba", population, dense(spikes[0]).view(1, rows, -1), None, out),

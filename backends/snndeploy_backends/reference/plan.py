@@ -67,7 +67,7 @@ class LayerPlan:
         scaled: source and weights of identity branches, if there is a compiled loop for them.
         gather: in place of one of `spiking`, the one at `gather_index`, where few neurons fire.
         entry: maps of the projections from the input.
-        theta, v0: of the membranes' type, per channel and repeated to a block; empty unless neurons.
+        theta, v0: of the membranes' type, per channel, repeated to a block; empty unless neurons.
         bias: int64 (C,), the total over the window; None if it is zero.
         levels: the cap; the largest count that a pool can meet.
         last_use: index of the last layer that reads it.

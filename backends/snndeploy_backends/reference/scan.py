@@ -73,8 +73,8 @@ def scan(
     """Run the T steps of `out` and fill it.
 
     Args:
-        current: (T, n, K), or (1, n, K) if it is the same at each step, or None for silence; float32
-            or float64, and not wider than floating-point membranes.
+        current: (T, n, K), or (1, n, K) if it is the same at each step, or None for silence; of
+            a float type, not a wider one than that of floating-point membranes.
         bias: (T, C) of the membranes' type, added to the current, or None.
         out: uint8 (T, n, K), receives the spikes.
         pool: threads that share the work, if it is worth sharing.
