@@ -14,7 +14,8 @@ the reference in three forms:
 
 and is turned to integers in two ways: `naive`, with the scales of the 8-bit form, thresholds
 rounded to integers and biases rounded step by step; and `ours`, `Quantize`, with membranes of 24
-bits, as on Loihi, and of 32. With `--checkpoint` trained networks are kept and used again. Writes `fidelity.json` and the tables in `README.md`.
+bits, as on Loihi, and of 32. With `--checkpoint` trained networks are kept and used again. Writes
+`fidelity.json` and the tables in `README.md`.
 """
 
 from __future__ import annotations
