@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from math import prod
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -35,7 +36,7 @@ class Options:
         linear: integer or floating-point kernels.
         scan: compiled loops over time, or PyTorch's elementwise operations.
         workers: threads.
-        memory: bytes that may be used beside weights, inputs and results.
+        memory: bytes that may be used beside weights and inputs.
         rows: the most samples that one thread takes at a time.
         piece: bytes of input current computed before they are scanned.
         below: the share of neurons firing below which spikes are gathered; 0 for never, infinite
@@ -109,6 +110,7 @@ class Plan:
         per_step: the input comes step by step.
         state_bytes: membranes and counts of one sample.
         spike_bytes: the most spikes of one sample and step that are alive together.
+        listed_bytes: a list of all neurons of one sample, for gathering.
     """
 
     layers: tuple[LayerPlan, ...]
@@ -118,6 +120,7 @@ class Plan:
     steps: int
     state_bytes: int
     spike_bytes: int
+    listed_bytes: int
 
 
 Kinds: TypeAlias = tuple[kernels.LinearKind, scan.ScanKind, str]
@@ -185,6 +188,7 @@ def _prepare(program: Program, steps: int, kinds: Kinds) -> Plan:
         steps=steps,
         state_bytes=state,
         spike_bytes=max(alive, default=1),
+        listed_bytes=max((4 * prod(x.gather.shape) for x in found if x.gather), default=0),
     )
 
 
