@@ -82,9 +82,9 @@ def backends_check(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Hold a backend to the definition on a tiny network, or on the conformance suite.
+    """Hold a backend to the definition.
 
-    Networks that it refuses by name are listed. Exit code 1 if any spike differs.
+    On a tiny network, or with --all on the conformance suite; what it refuses by name is listed. Exit code 1 if any spike differs.
     """
     if everything:
         _check_on_everything(name, json)

@@ -90,7 +90,8 @@ def _tiles(found: SideBySide, ran: Sequence[BackendResult]) -> list[Headline]:
     estimate = found.estimates.get(reference.name)
     if estimate is not None:
         energy = estimate.energy_pj
-        hint = f"{units.energy_range(energy)}\n{estimate.profile}, {estimate.grade or 'no'} grade"
+        grade = estimate.grade or "none"
+        hint = f"{units.energy_range(energy)}\n{estimate.profile}, grade {grade}"
         tiles.append(Headline("Energy an inference", units.energy(energy), hint))
     return tiles
 
