@@ -259,7 +259,8 @@ def compare(
 ) -> None:
     """Hold every spike of several backends to the first.
 
-    They are set side by side: accuracy, spikes, time, memory and, with --profile, energy. Backends that are missing here are named and left out.
+    They are set side by side: accuracy, spikes, time, memory and, with --profile, energy.
+    Backends that are missing here are named and left out.
 
     Exit code 1 if any differs: the first layer, neuron and step are named, and the cause.
     """

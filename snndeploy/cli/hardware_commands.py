@@ -84,7 +84,8 @@ def backends_check(
 ) -> None:
     """Hold a backend to the definition.
 
-    On a tiny network, or with --all on the conformance suite; what it refuses by name is listed. Exit code 1 if any spike differs.
+    On a tiny network, or with --all on the conformance suite; what it refuses by name is listed.
+    Exit code 1 if any spike differs.
     """
     if everything:
         _check_on_everything(name, json)
