@@ -22,6 +22,7 @@ from snndeploy.conformance.cases import some_case_names
 from snndeploy.conformance.structures import STRUCTURES
 from snndeploy.conformance.suite import planned, run_check
 from snndeploy.errors import DoesNotFitError
+from snndeploy.nirfile import load, save
 from snndeploy.nodes import (
     Add,
     Conv2d,
@@ -142,6 +143,13 @@ def test_spikes_of_either_sign_occur_nearly_everywhere():
         for c in pools
     ]
     assert any(falls)
+
+
+@pytest.mark.parametrize("name", case_names())
+def test_every_network_survives_its_file(name, tmp_path):
+    network = case(name).program.network
+    save(network, tmp_path / "net.nir")
+    assert load(tmp_path / "net.nir").hash == network.hash
 
 
 FAULTS = {
