@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -136,22 +137,24 @@ def test_errors_come_back_as_they_were_raised(tmp_path, monkeypatch):
         run_in_own_process("lava", lower(small_network()), inputs)
 
 
+def _processes(folder):
+    """Those that run a task in a folder."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if os.fsencode(folder) in stat.read_bytes():
+                found.append(int(stat.parent.name))
+    return found
+
+
 def test_a_process_that_dies_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     program, inputs = lower(small_network()), np.zeros((200, 2, 8, 8), np.int64)
 
     def kill():
-        while True:
-            for stat in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    words = stat.read_bytes().split(b"\0")
-                except OSError:
-                    continue
-                ours = b"snndeploy.verify.own_process_main" in words
-                if ours and os.fsencode(tmp_path) in b" ".join(words):
-                    os.kill(int(stat.parent.name), signal.SIGKILL)
-                    return
+        while not _processes(tmp_path):
             time.sleep(0.01)
+        os.kill(_processes(tmp_path)[0], signal.SIGKILL)
 
     if not LINUX:
         pytest.skip("needs /proc")
@@ -175,11 +178,7 @@ def test_what_is_interrupted_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run_in_own_process("judge", program, inputs, 30, interrupt)
     assert not list(tmp_path.iterdir())
-    assert not [
-        stat
-        for stat in Path("/proc").glob("[0-9]*/cmdline")
-        if os.fsencode(tmp_path) in stat.read_bytes()
-    ]
+    assert not _processes(tmp_path)
 
 
 @pytest.mark.lava

@@ -65,7 +65,7 @@ def every_step(backend: Backend, case: Case) -> None:
 
 def folded(backend: Backend, case: Case) -> None:
     """All steps of a layer at once: the same trace, with spikes recorded and without."""
-    expected = simulate(_without_folding(find_backend(JUDGE)), case.program, case.inputs)
+    expected = simulate(find_backend(JUDGE), case.program, case.inputs)
     for record in (True, False):
         run = partial(simulate, backend, case.program, case.inputs, record=record)
         found = _refusable(run)
@@ -236,9 +236,3 @@ class _Stops:
         """Rows (n,) that stop after `step`."""
         stopped: BoolArray = (np.abs(logits).sum(axis=1) + step) % 3 == 0
         return stopped
-
-
-def _without_folding(judge: Backend) -> Backend:
-    """The judge has no other way than step by step; a guard against its getting one."""
-    assert not isinstance(judge, Folding)
-    return judge
