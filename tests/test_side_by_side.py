@@ -163,7 +163,7 @@ def test_a_process_that_dies_is_an_error_and_leaves_nothing(tmp_path, monkeypatc
     with pytest.raises(BackendError, match="killed by signal 9"):
         run_in_own_process("judge", program, inputs, 5000)
     thread.join()
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("snndeploy-*"))
 
 
 @pytest.mark.skipif(not LINUX, reason="needs /proc")
@@ -177,7 +177,7 @@ def test_what_is_interrupted_leaves_nothing(tmp_path, monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         run_in_own_process("judge", program, inputs, 30, interrupt)
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("snndeploy-*"))
     assert not _processes(tmp_path)
 
 
