@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from faulty import Fault, Faulty
 
 from snndeploy.backend import Step, find_backend
@@ -81,6 +82,16 @@ def test_ours_conform(backend, check, name):
 def test_lava_conforms(check, name):
     """Every structure in one of the modes; `make conformance` runs both."""
     assert_check(find_backend("lava"), check, name)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("backend", ["reference", "norse"])
+def test_ours_conform_on_a_gpu(backend, monkeypatch):
+    monkeypatch.setenv("SNNDEPLOY_DEVICE", "cuda")
+    report = run_suite(find_backend(backend))
+    assert report.conforms, report.having("failed")
+    refused = {finding.case.rpartition("-")[0] for finding in report.having("refused")}
+    assert refused == REFUSES[backend]
 
 
 def test_the_pipelined_definition_conforms():
