@@ -14,7 +14,7 @@ from snndeploy.program import Program
 from snndeploy_backends.exact_floats import exact_kernels
 from snndeploy_backends.reference.currents import Spikes
 from snndeploy_backends.reference.plan import Options, Plan, plan
-from snndeploy_backends.reference.team import Team, by_itself
+from snndeploy_backends.reference.team import Team
 from snndeploy_backends.reference.walk import Span, Walk
 
 
@@ -34,10 +34,8 @@ def fold(
 
     if options.workers < 2:
         return [run(chunk) for chunk in chunks]
-    with by_itself(), Team(options.workers) as team:
-        if len(chunks) < 2:
-            return [run(chunk, team) for chunk in chunks]
-        return list(team.map(run, chunks))
+    with Team(options.workers, shares=len(chunks) < 2) as team:
+        return team.each(run, chunks) if len(chunks) > 1 else [run(x, team) for x in chunks]
 
 
 def recorded(spikes: Spikes, steps: int, zero: int) -> Int8Array:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from itertools import pairwise
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,11 +14,8 @@ from snndeploy.program import Program
 from snndeploy_backends.exact_floats import exact_kernels
 from snndeploy_backends.reference.folded import recorded
 from snndeploy_backends.reference.plan import Options, plan
-from snndeploy_backends.reference.team import Team, by_itself
+from snndeploy_backends.reference.team import S, T, Team
 from snndeploy_backends.reference.walk import Span, Walk
-
-S = TypeVar("S")
-T = TypeVar("T")
 
 MOST_AHEAD = 4
 """Steps that are computed at once, at most."""
@@ -36,7 +31,8 @@ class EngineSession:
     def __init__(self, program: Program, inputs: Int64Array, steps: int, options: Options) -> None:
         self.plan, self.options = plan(program, steps, options), options
         workers = max(min(options.workers, len(inputs)), 1)
-        self.team = Team(options.workers) if options.workers > 1 else None
+        several = options.workers > 1
+        self.team = Team(options.workers, shares=workers < 2) if several else None
         cuts = np.linspace(0, len(inputs), workers + 1).astype(int)
 
         def start(rows: tuple[int, int]) -> Walk:
@@ -120,9 +116,10 @@ class EngineSession:
 
     def _in_parallel(self, work: Callable[[S], T], parts: Sequence[S]) -> list[T]:
         """One thread a part; a single part in the calling one, so that helpers are free."""
-        with exact_kernels(), by_itself() if self.team else nullcontext():
-            run = map if self.team is None or len(parts) < 2 else self.team.map
-            return list(run(work, parts))
+        with exact_kernels():
+            if self.team is None or len(parts) < 2:
+                return [work(part) for part in parts]
+            return self.team.each(work, parts)
 
 
 class _Spikes(Mapping[str, Int8Array]):
