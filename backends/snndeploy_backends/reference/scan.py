@@ -39,6 +39,7 @@ class Population:
         membrane, count: (n, K).
         levels: the cap on the counts.
         signed: exact mode (cap, negative spikes); otherwise the counts are not used.
+        hard: a spike sets the membrane to 0; otherwise it subtracts theta.
     """
 
     theta: Tensor
@@ -46,6 +47,7 @@ class Population:
     count: Tensor
     levels: int
     signed: bool
+    hard: bool = False
 
 
 def repeated(values: Tensor, neurons: int) -> Tensor:
@@ -106,7 +108,10 @@ def _scan_torch(
             n += spikes
         else:
             spikes = (v >= theta).to(v.dtype)
-        v -= theta * spikes
+        if population.hard:
+            v *= 1 - spikes
+        else:
+            v -= theta * spikes
         out[t] = spikes + int(population.signed)
     return _events(out, int(population.signed))
 
@@ -140,6 +145,8 @@ def _scan_numba(
     )
     loops = compiled()
     kernel = loops.scan_signed if population.signed else loops.scan_unsigned
+    if population.hard:
+        kernel = loops.scan_hard
     share(kernel, arguments, range(units), pool, 0.2 * units * steps * block)
     total: Int64Array = events.reshape(rows, -1, steps).sum(axis=1).T
     return total

@@ -28,7 +28,9 @@ class EngineSession:
     was computed beyond a sample's stop is dropped.
     """
 
-    def __init__(self, program: Program, inputs: Int64Array, steps: int, options: Options) -> None:
+    def __init__(
+        self, program: Program, inputs: Int64Array, steps: int, options: Options, watch: str = ""
+    ) -> None:
         self.plan, self.options = plan(program, steps, options), options
         self.threads = torch.get_num_threads()
         workers = min(options.workers, len(inputs))
@@ -41,7 +43,8 @@ class EngineSession:
         shared = self.pool if one else None
         with torch.inference_mode(), exact_kernels():
             self.walks = [
-                Walk(self.plan, inputs[a:b], options, True, shared) for a, b in pairwise(cuts)
+                Walk(self.plan, inputs[a:b], options, True, shared, watch)
+                for a, b in pairwise(cuts)
             ]
         self.spans: list[Span] = []
         self.alive = [np.arange(walk.rows) for walk in self.walks]
@@ -92,6 +95,10 @@ class EngineSession:
     def membrane(self, name: str) -> Int64Array:
         """The membranes (n, *shape) of a layer after the steps that were computed."""
         return np.concatenate([walk.membrane(name) for walk in self.walks])
+
+    def last_current(self) -> Int64Array:
+        """What reached the watched layer at the last step that was computed, (n, *shape)."""
+        return np.concatenate([walk.last_current() for walk in self.walks])
 
     def _compute(self) -> None:
         """The next steps, of the samples that are left."""
