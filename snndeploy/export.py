@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from snndeploy.errors import InputError
-from snndeploy.netx import save_netx
 from snndeploy.network import Network
+from snndeploy.netx import save_netx
 from snndeploy.nirfile import save
 
 Format: TypeAlias = Literal["nir", "netx"]

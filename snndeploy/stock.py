@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import prod
 from typing import Literal, TypeAlias
 
@@ -102,7 +103,7 @@ def stock_layers(network: Network, steps: int | None = None) -> tuple[StockLayer
     duration = network.window if steps is None else steps
     problems = [f"\n  network: {why}; {cure}" for why, cure in _network_reasons(network)]
     found: list[StockLayer] = []
-    for before, layer in zip(view, view[1:], strict=False):
+    for before, layer in pairwise(view):
         op, reasons = _synapses(layer, before)
         reasons += list(_neuron_reasons(layer, network.window))
         if bounds.get(layer.name, 0) > STATE:

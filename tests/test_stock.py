@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import h5py
 import numpy as np
 import pytest
+import torch
 from chains import STEPS, chain_networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -87,7 +89,7 @@ def chain(**changes) -> Network:
     }
     nodes.update(changes)
     names = list(nodes)
-    edges = tuple(zip(names, names[1:], strict=False))
+    edges = tuple(pairwise(names))
     return Network("chain", tuple(nodes.values()), edges, "rate", 4, reset="hard")
 
 
@@ -101,7 +103,7 @@ def neuron(name, channels, theta=9, v0=0, bias=4):
     [
         ({"act": neuron("act", 2, v0=1)}, r"layer 'act': membranes that do not start at 0"),
         ({"act": neuron("act", 2, bias=5)}, r"layer 'act': a bias that differs from step to step"),
-        ({"act": neuron("act", 2, bias=4 * 4096)}, r"layer 'act': a bias of 4096 at each step"),
+        ({"act": neuron("act", 2, bias=4 * 4096)}, r"layer 'act': a bias of 4,096 at each step"),
         ({"act": neuron("act", 2, theta=STATE + 2)}, r"layer 'act': a current or membrane can"),
         (
             {"act": replace(neuron("act", 2), threshold=np.array([9, 8]))},
@@ -168,7 +170,6 @@ class Chain(nn.Module):
 
 @pytest.fixture(scope="module")
 def converted() -> Network:
-    import torch
 
     torch.manual_seed(0)
     model = sd.from_torch(Chain().eval(), torch.from_numpy(images(2)), "chain")

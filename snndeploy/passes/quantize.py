@@ -227,9 +227,7 @@ class Quantize(Pass):
             shares = self._shares(round_to_integer(offset), sources.window)
             neuron = Neuron(node.name, theta, 0 * theta, shares, node.levels, scale)
             return neuron, _chains(layer, weights)
-        found = boundaries(
-            1 / unit, offset, self._lattice(goals, weights, repeats), node.levels
-        )
+        found = boundaries(1 / unit, offset, self._lattice(goals, weights, repeats), node.levels)
         theta, v0 = found.theta, initial_membrane(found.theta)
         total = found.offset - v0
         shares = self._shares(total, sources.window)

@@ -18,10 +18,14 @@ from numpy.typing import NDArray
 
 from snndeploy.numerics import BoolArray, Int64Array
 from snndeploy.verify.diagnosis.causes import Finding
+from snndeploy.verify.diagnosis.dynamics import Dynamics
 from snndeploy.verify.diagnosis.evidence import Evidence
 from snndeploy.verify.diagnosis.synapses import Synapses
 
 LIMIT = 1 << 60
+MOST_TRIED, TRIED_ON_ALL = 1 << 12, 256
+"""Of other biases where a reset is hard."""
+
 _NONE = np.zeros(1, np.int64)
 
 
@@ -58,8 +62,8 @@ def shifts(evidence: Evidence, synapses: Iterable[Synapses]) -> Iterator[Finding
     if evidence.fires:
         yield from (_fires_at if evidence.hard else _threshold)(evidence)
         yield from _start(evidence)
-    if not evidence.hard:  # what a hard reset leaves of a bias is not linear in it
-        yield from _bias(evidence)
+    tried = evidence.hard and evidence.fires
+    yield from (_bias_by_trial if tried else _bias)(evidence)
     for each in synapses:
         yield from _weights(evidence, each)
     if not evidence.fires:
@@ -110,6 +114,31 @@ def _bias(evidence: Evidence) -> Iterator[Finding]:
     if found:
         other = _values(bias, found)
         yield Finding("weight", f"receives as if the channel's bias were {other}, not {bias}")
+
+
+def _bias_by_trial(evidence: Evidence) -> Iterator[Finding]:
+    """What a hard reset leaves of a bias is not linear in it, so others are tried.
+
+    First on the neuron that differs, all at once; then the nearest that remain on all evidence.
+    """
+    bias, index = int(evidence.bias[0]), evidence.index
+    one = evidence.only(slice(1), slice(index, index + 1))
+    steps = np.arange(one.spikes.shape[1])[:, None]
+
+    def others(of: Evidence, deltas: Int64Array) -> Int64Array:
+        total = bias + deltas
+        share = (total * (steps + 1)) // of.window - (total * steps) // of.window
+        return of.input - of.bias_share + share
+
+    deltas = np.arange(-MOST_TRIED, MOST_TRIED + 1)
+    spikes = Dynamics.of(one).run(others(one, deltas)).spikes
+    differs = ((spikes != one.spikes) & one.running[:, :, None]).any(axis=(0, 1))
+    left = deltas[~differs]
+    for delta in left[np.argsort(np.abs(left), kind="stable")][:TRIED_ON_ALL]:
+        if Dynamics.of(evidence).run(others(evidence, delta[None])).fits(evidence):
+            does = f"receives as if the channel's bias were {bias + delta}, not {bias}"
+            yield Finding("weight", does)
+            return
 
 
 def _weights(evidence: Evidence, synapses: Synapses) -> Iterator[Finding]:

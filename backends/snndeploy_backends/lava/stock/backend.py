@@ -76,10 +76,10 @@ class LavaStock:
         if missing:
             raise BackendMissingError(missing, where=f"backend '{self.name}'")
         held = stock_layers(program.network, steps)
-        inputs = on_grid(program.network, inputs, "inputs")
         folder = Path(tempfile.mkdtemp(prefix="snndeploy-stock-")).absolute()
         try:
             if len(inputs):
+                inputs = on_grid(program.network, inputs, "inputs")
                 self._write(program, inputs, steps, held[0].kind == "conv", folder)
                 _work(folder, _timeout(len(held), len(inputs) * steps))
             return RecordedSession(*_records(folder, held, len(inputs), steps))

@@ -14,12 +14,14 @@ Nothing of snndeploy is imported here but Lava's mend and the recorders.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import multiprocessing.process
 import os
 import signal
 import sys
 import threading
+import traceback
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -159,12 +161,14 @@ def _record(file: Path, dtype: type[Any], steps: int, shape: tuple[int, ...]) ->
 
 
 def _without_torch() -> None:
-    """netx asks lava-dl's training half for one function that it does not need here."""
+    """The training half of lava-dl, of which netx imports one function, replaced by nothing."""
     package = "lava.lib.dl"
+    spec = importlib.util.find_spec(f"{package}.netx")
+    origin = None if spec is None else spec.origin  # Lava asks every module for its folder
     names = ("slayer", "slayer.neuron", "slayer.neuron.rf", "netx.sequential_modules")
     for name in names:
         module = types.ModuleType(f"{package}.{name}")
-        module.__path__ = []
+        module.__path__, module.__file__ = [], origin
         sys.modules[module.__name__] = module
     sys.modules[f"{package}.slayer.neuron.rf"].neuron_params = None
 
@@ -186,7 +190,12 @@ def main(folder: str) -> int:
     package.__path__ = [str(Path(__file__).resolve().parents[2])]
     sys.modules[package.__name__] = package
     _end_with_parent()
-    run(Path(folder))
+    try:
+        run(Path(folder))
+    except Exception:  # noqa: BLE001 - whatever it is, the parent is to read it
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)  # Lava waits for ever for what it has not started
     return 0
 
 
