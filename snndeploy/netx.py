@@ -77,12 +77,12 @@ def _write(file: h5py.File, network: Network, held: tuple[StockLayer, ...], step
         if layer.kind == "dense" and before is not None and len(before.shape) > 1:
             entries.append(("flatten", (int(np.prod(before.shape)),), None))
         entries.append((layer.kind, layer.shape, layer))
-    for index, (kind, shape, layer) in enumerate(entries):
+    for index, (kind, shape, holds) in enumerate(entries):
         group = file.create_group(f"layer/{index}")
         group["type"] = np.bytes_(kind)
         group["shape"] = np.array(shape, np.int64)
-        if layer is not None:
-            _write_layer(group, layer)
+        if holds is not None:
+            _write_layer(group, holds)
     file["simulation/Ts"], file["simulation/tSample"] = 1, steps
     file.attrs[KEY] = json.dumps(_about(network, held, steps))
 

@@ -255,13 +255,14 @@ def _behind(pool: Node, conv: Conv2d, source: Shape) -> Conv2d | None:
         for j in range(wide):
             top, left = s * d * i, t * e * j
             weight[:, :, top : top + a, left : left + b] += conv.weight[:, :, i, j][..., None, None]
-    sides = zip(conv.pads, (s, t, s, t), pool.pads, strict=True)
+    above, left, below, right = conv.pads
+    p, q, r, u = pool.pads
     merged = Conv2d(
         conv.name,
         weight,
         None,
         (s * conv.stride[0], t * conv.stride[1]),
-        tuple(p * step + q for p, step, q in sides),
+        (s * above + p, t * left + q, s * below + r, t * right + u),
         (1, 1),
         conv.groups,
     )

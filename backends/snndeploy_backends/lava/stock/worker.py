@@ -57,7 +57,10 @@ def build_lava_nc(file: Path, steps: int) -> Built:
     from lava.proc.dense.process import Dense  # noqa: PLC0415
     from lava.proc.lif.process import LIFReset  # noqa: PLC0415
 
-    entry, neurons, flatten, shape = None, [], False, (0, 0, 0)
+    shape: tuple[int, ...] = ()
+    entry: Any = None
+    neurons: list[Any] = []
+    flatten = False
     with h5py.File(file, "r") as content:
         layers = content["layer"]
         for group in (layers[str(index)] for index in range(len(layers))):
@@ -170,7 +173,7 @@ def _without_torch() -> None:
         module = types.ModuleType(f"{package}.{name}")
         module.__path__, module.__file__ = [], origin
         sys.modules[module.__name__] = module
-    sys.modules[f"{package}.slayer.neuron.rf"].neuron_params = None
+    vars(sys.modules[f"{package}.slayer.neuron.rf"])["neuron_params"] = None
 
 
 def _end_with_parent() -> None:

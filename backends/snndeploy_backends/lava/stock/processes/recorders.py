@@ -44,14 +44,14 @@ class FramesModel(PyLoihiProcessModel):  # type: ignore[misc]
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
-        self.samples, self.steps = proc_params["samples"], proc_params["steps"]
-        self.per_step = proc_params["per_step"]
+        self.samples: np.ndarray[Any, Any] = proc_params["samples"]
+        self.steps, self.per_step = proc_params["steps"], proc_params["per_step"]
 
     def run_spk(self) -> None:
         """The frame of this step."""
         self.s_out.send(self.frame(*divmod(self.time_step - 1, self.steps)))
 
-    def frame(self, sample: int, step: int) -> np.ndarray[Any, Any]:
+    def frame(self, sample: int, step: int) -> Any:
         """What comes in at 0-based `step` of a sample."""
         if sample < len(self.samples):
             if not self.per_step:
