@@ -20,12 +20,12 @@ from torch import nn
 import snndeploy as sd
 from snndeploy.errors import FileFormatError, InputError, UnsupportedModelError
 from snndeploy.layers import layers
-from snndeploy.linear_ops import apply
+from snndeploy.linear_ops import apply, apply_all
 from snndeploy.network import Network
 from snndeploy.nodes import Conv2d, Flatten, Grid, Input, Linear, Neuron, Output, SumPool2d
 from snndeploy.program import Program
 from snndeploy.simulate import simulate
-from snndeploy.stock import STATE, stock_layers
+from snndeploy.stock import STATE, _folded, stock_layers
 from snndeploy.training import QCFS, QuantizedInput
 from snndeploy_backends.reference.judge import Judge
 
@@ -209,3 +209,36 @@ def test_export_writes_nir_too_and_refuses_the_rest(converted, tmp_path):
     with pytest.raises(UnsupportedModelError):
         sd.export(replace(converted, reset="soft"), tmp_path / "soft.net", "netx")
     assert [p.name for p in tmp_path.iterdir()] == ["network.nir"]
+
+
+@pytest.mark.parametrize(
+    ("pool", "conv", "folds"),
+    [
+        (((2, 2), (2, 2), (0, 0)), ((1, 1), (1, 1), (1, 1)), True),  # tiles the image
+        (((2, 2), (2, 2), (0, 0)), ((2, 1), (0, 2, 1, 0), (1, 2)), True),
+        (((3, 3), (2, 2), (1, 1)), ((1, 1), (0, 0), (1, 1)), True),  # no padding behind it
+        (((2, 3), (1, 2), (1, 0)), ((1, 2), (0, 0), (2, 1)), True),
+        (((3, 3), (2, 2), (1, 1)), ((1, 1), (1, 1), (1, 1)), False),  # reaches over the edge
+        (((3, 3), (3, 3), (0, 0)), ((1, 1), (1, 1), (1, 1)), False),  # leaves pixels out
+    ],
+)
+def test_a_pool_folds_into_the_weights_behind_it_where_that_is_exact(pool, conv, folds):
+    rng = np.random.default_rng(0)
+    ops = (
+        SumPool2d("pool", *pool),
+        Conv2d("conv", rng.integers(-9, 10, (4, 1, 2, 2)), None, *conv, 2),
+    )
+    x = rng.integers(0, 5, (3, 2, 8, 8))
+    folded = _folded(ops, (2, 8, 8))
+    assert (folded is not None) == folds
+    if folded is not None:
+        np.testing.assert_array_equal(apply(folded, x), apply_all(ops, x))
+
+
+def test_dense_layers_swallow_pools():
+    rng = np.random.default_rng(0)
+    dense = Linear("dense", rng.integers(-9, 10, (3, 2 * 4 * 2)))
+    ops = (SumPool2d("pool", (3, 3), (2, 3), (1, 0)), Flatten("flat"), dense)
+    x = rng.integers(0, 5, (3, 2, 7, 8))
+    folded = _folded(ops, (2, 7, 8))
+    np.testing.assert_array_equal(apply(folded, x.reshape(3, -1)), apply_all(ops, x))

@@ -13,7 +13,8 @@ found again (`units.py`); else it is the largest that keeps them in `bits` bits:
     B[c]     = floor(b[c] * theta[c] / s_out + theta[c] / 2) - v0[c]
 
 That bias is exact where the sums of w q are, since they are integers. Its share of a step is made
-whole, and `v0` takes what is left over. With hard reset v0 is 0, and the bias holds all of it.
+whole, and `v0` takes what is left over. With hard reset v0 is 0, and no half of a threshold is
+there to round with.
 
 A weight is a mantissa of `bits` bits times a power of two, one for each projection. So each branch
 uses all its bits, and the unit of a layer can be made `2**k` times as fine as the grid of its
@@ -224,7 +225,8 @@ class Quantize(Pass):
         offset = bias / scale / unit + node.shift / unit
         if self.reset == "hard":
             theta = round_to_integer(1 / unit)
-            shares = self._shares(round_to_integer(offset), sources.window)
+            total = round_to_integer(offset - 0.5 / unit)
+            shares = self._shares(total, sources.window)
             neuron = Neuron(node.name, theta, 0 * theta, shares, node.levels, scale)
             return neuron, _chains(layer, weights)
         found = boundaries(1 / unit, offset, self._lattice(goals, weights, repeats), node.levels)
