@@ -28,6 +28,7 @@ from snndeploy.deploy import (
     run,
 )
 from snndeploy.errors import SnnDeployError
+from snndeploy.export import export
 from snndeploy.hardware import HardwareProfile, hardware
 from snndeploy.headroom import Headroom
 from snndeploy.network import Network
@@ -48,6 +49,7 @@ __all__ = [
     "from_torch",
     "convert",
     "save",
+    "export",
     "hardware",
     "headroom",
     "rescale",

@@ -28,7 +28,7 @@ from snndeploy.inputs import on_grid, shaped
 from snndeploy.integer_ann import IntegerAnnResult
 from snndeploy.integer_ann import integer_ann as evaluate_integer_ann
 from snndeploy.measure import membrane_extremes
-from snndeploy.network import Mode, Network
+from snndeploy.network import Mode, Network, Reset
 from snndeploy.nirfile import load as load_nir
 from snndeploy.nodes import Relu
 from snndeploy.numerics import FloatArray, Int64Array, to_grid
@@ -126,6 +126,7 @@ def convert(
     mode: Mode = "exact",
     window: int | None = None,
     per_step: bool = False,
+    reset: Reset = "soft",
     progress: Progress | None = None,
 ) -> Network:
     """Turn a float quantized network into an integer spiking network.
@@ -160,6 +161,9 @@ def convert(
             levels of any activation, in exact mode at most 32.
         per_step: samples are (N, F, *shape), one value a step (events, frames), F at most the
             window; the model's input is their sum.
+        reset: what a spike leaves of a membrane. `hard`: nothing, as on Lava's own neurons and in
+            lava-dl's netx: membranes start at 0, all channels of a layer share one threshold, and
+            what a membrane holds beyond it is lost at each spike; with mode `rate` only.
         progress: told (done, in all) by each calibrating pass.
 
     Raises:
@@ -174,6 +178,12 @@ def convert(
         raise InputError(f"{weight_bits}, expected 2 to 16", where="weight bits")
     if not 0 <= weight_exponent <= 16:
         raise InputError(f"{weight_exponent}, expected 0 to 16", where="weight exponent")
+    if reset == "hard" and mode != "rate":
+        raise InputError(
+            "loses charge at each spike, so counts cannot settle to the ANN's",
+            where="hard reset",
+            remedy="use mode rate",
+        )
     if not 8 <= state_bits <= 32:
         raise InputError(f"{state_bits}, expected 8 to 32", where="state bits")
     if window is not None and not 1 <= window <= MAX_STEPS:
@@ -206,6 +216,7 @@ def convert(
         mode=mode,
         window=window or 0,
         per_step=per_step,
+        reset=reset,
     )
     return quantize(network)
 

@@ -12,6 +12,10 @@ lies within
 where its membrane is at the threshold or above, so that n is at most the bound from above over
 theta; and at most L. In rate mode there is no cap: the bound holds for a stated number of steps,
 with counts in [0, steps].
+
+With hard reset nothing is subtracted: a membrane holds no more than what came in since its last
+spike, and before the input of a step it is below theta, unless it still is v0. So it is at most the
+larger of v0 and theta - 1, and one step's input more.
 """
 
 from __future__ import annotations
@@ -84,6 +88,7 @@ def ranges(network: Network, steps: int | None = None) -> Mapping[str, LayerRang
         steps: for rate mode, the number of steps to cover; default the window.
     """
     duration = network.window if network.mode == "exact" or steps is None else steps
+    hard = network.reset == "hard"
     grid = network.input.grid
     assert grid is not None
     counts: dict[str, tuple[int, int]] = {}
@@ -92,9 +97,9 @@ def ranges(network: Network, steps: int | None = None) -> Mapping[str, LayerRang
     for layer in layers(network):
         if layer.kind == "input":
             low, high = min(grid.low, 0), max(grid.high, 0)
-            if network.input.per_step:  # the grid bounds the running sums
+            if network.input.per_step:  # the grid bounds the running sums from the start
                 spikes[layer.name] = (low - high, high - low)
-                counts[layer.name] = (low, high)
+                counts[layer.name] = spikes[layer.name] if hard else (low, high)
             else:
                 spikes[layer.name] = (low, high)
                 counts[layer.name] = (low * duration, high * duration)
@@ -107,7 +112,7 @@ def ranges(network: Network, steps: int | None = None) -> Mapping[str, LayerRang
         if isinstance(layer.node, Neuron):
             counts[layer.name] = (0, layer.node.levels if exact else duration)
             spikes[layer.name] = (-1 if exact else 0, 1)
-        rough = _layer_range(layer, counts, spikes, duration, network.window, np.float64)
+        rough = _layer_range(layer, counts, spikes, duration, network, np.float64)
         if rough.magnitude >= LIMIT:
             raise DoesNotFitError(
                 f"an accumulator can reach about 2**{rough.magnitude.bit_length()}, the limit of "
@@ -115,9 +120,9 @@ def ranges(network: Network, steps: int | None = None) -> Mapping[str, LayerRang
                 where=f"layer '{layer.name}'",
                 remedy="quantize to fewer bits",
             )
-        found = _layer_range(layer, counts, spikes, duration, network.window, np.int64)
+        found = _layer_range(layer, counts, spikes, duration, network, np.int64)
         result[layer.name] = found
-        if isinstance(layer.node, Neuron):
+        if isinstance(layer.node, Neuron) and not hard:
             most = _resets(layer.node, found.membrane_high, counts[layer.name][1])
             counts[layer.name] = (0, int(most.max()))
     return result
@@ -128,24 +133,30 @@ def _layer_range(
     counts: Mapping[str, tuple[int, int]],
     spikes: Mapping[str, tuple[int, int]],
     duration: int,
-    window: int,
+    network: Network,
     dtype: type[np.float64] | type[np.int64],
 ) -> LayerRange:
-    node = layer.node
+    node, window = layer.node, network.window
     assert isinstance(node, Neuron | Output) and node.bias is not None
     bias = node.bias.astype(dtype) * -(-duration // window)
     low = np.minimum(bias, 0)
     high = np.maximum(bias, 0)
     current = np.abs(node.bias.astype(dtype)) // window + 1
+    rise = np.maximum(node.bias.astype(dtype) // window + 1, 0)
     for projection in layer.projections:
         down, up = _interval(projection, *counts[projection.source], dtype)
         low, high = low + down, high + up
         step_down, step_up = _interval(projection, *spikes[projection.source], dtype)
         current = current + np.maximum(step_up, -step_down)
+        rise = rise + step_up
     if isinstance(node, Neuron):
         theta, v0 = node.threshold.astype(dtype), node.v0.astype(dtype)
-        high = high + v0
-        low = low + v0 - theta * _resets(node, high, counts[layer.name][1])
+        if network.reset == "hard":
+            high = np.minimum(high + np.maximum(v0, 0), np.maximum(v0, theta - 1) + rise)
+            low = low + np.minimum(v0, 0)
+        else:
+            high = high + v0
+            low = low + v0 - theta * _resets(node, high, counts[layer.name][1])
         current = np.maximum(current, theta)
     return LayerRange(low, high, current)
 

@@ -234,9 +234,9 @@ def test_backends_check_runs_the_tiny_network(snndeploy):
 
 
 COMMANDS = [
-    "convert", "inspect", "headroom", "rescale", "run", "compare", "certify", "fidelity",
-    "calibrate-exit", "energy", "report", "demo", "profiles", "profiles list", "profiles show",
-    "profiles check", "backends", "backends install", "backends check",
+    "convert", "inspect", "headroom", "rescale", "export", "run", "compare", "certify",
+    "fidelity", "calibrate-exit", "energy", "report", "demo", "profiles", "profiles list",
+    "profiles show", "profiles check", "backends", "backends install", "backends check",
 ]  # fmt: skip
 
 

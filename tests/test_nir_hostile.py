@@ -106,7 +106,7 @@ HOSTILE: dict[Callable[[Path, h5py.File], None], str] = {
     _named_type: "not a group or a dataset",
     _filter: "only gzip",
     _empty: "holds nothing",
-    _no_stride: "FloatingPointError",
+    _no_stride: r"two numbers >= 1",
     _no_node: "is damaged or not a NIR file",
     _unknown_node: "is damaged or not a NIR file",
 }

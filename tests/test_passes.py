@@ -60,7 +60,8 @@ def test_the_history_tells_the_passes():
         "fold-batch-norm",
         "pool-after-activation",
         "quantize{weight-bits=8 threshold-bits=20 identity-synapses=4 weight-exponent=13 "
-        "state-bits=24 bias-bits=13 mode=exact window=0 per-step=False}",
+        "state-bits=24 bias-bits=13 mode=exact window=0 per-step=False "
+        "reset=soft}",
     )
 
 

@@ -13,6 +13,7 @@ from snndeploy import deploy
 from snndeploy.backend import backend_names, find_backend
 from snndeploy.cli import (
     console,
+    export_command,
     hardware_views,
     headroom_commands,
     model_views,
@@ -32,6 +33,8 @@ from snndeploy.cli.options import (
     PerChannel,
     PolicyFile,
     ProfileName,
+    Reset,
+    ResetName,
     Seed,
     Thresholds,
     ThresholdsName,
@@ -136,6 +139,7 @@ def convert(
     per_step: Annotated[
         bool, typer.Option("--per-step", help="Samples are (N, steps, ...): events, frames.")
     ] = False,
+    reset: Reset = ResetName.soft,
     json: Json = False,
 ) -> None:
     """Turn a quantized model into a spiking network."""
@@ -157,6 +161,7 @@ def convert(
             mode=mode.value,
             window=window,
             per_step=per_step,
+            reset=reset.value,
             progress=tell,
         )
     save(network, out)
@@ -185,6 +190,7 @@ def inspect(
 
 app.command()(headroom_commands.headroom)
 app.command()(headroom_commands.rescale)
+app.command()(export_command.export)
 
 
 @app.command()
@@ -417,8 +423,8 @@ def _names(text: str) -> list[str]:
 
 
 def _available() -> list[str]:
-    """The reference first, then every other backend that can run here; not the slow judge."""
-    others = [n for n in backend_names() if n not in ("judge", "reference")]
+    """The reference first, then all that can run any network here; not the slow judge."""
+    others = [n for n in backend_names() if n not in ("judge", "reference", "lava_stock")]
     return ["reference", *(n for n in others if find_backend(n).status().available)]
 
 

@@ -11,10 +11,12 @@ from snndeploy import deploy
 from snndeploy.backend import Installable, backend_names, find_backend
 from snndeploy.cli import console, hardware_views, views
 from snndeploy.cli.options import Json
-from snndeploy.errors import BackendMissingError
+from snndeploy.errors import BackendMissingError, UnsupportedModelError
 from snndeploy.hardware import hardware, profile_names, read_profile
+from snndeploy.network import Network
 from snndeploy.program import Program
-from snndeploy.verify.tiny import tiny_inputs, tiny_network
+from snndeploy.verify.comparison import BackendResult
+from snndeploy.verify.tiny import tiny_chain, tiny_inputs, tiny_network
 
 profiles_app = typer.Typer(help="Hardware profiles: list, show, check.", no_args_is_help=True)
 backends_app = typer.Typer(help="Backends: versions, what is missing, install, check.")
@@ -81,10 +83,16 @@ def backends_check(
 
     Exit code 1 if any spike differs.
     """
-    network = tiny_network()
-    results = deploy.compare(Program(network), tiny_inputs(network), ["judge", name])
+    try:
+        results = _held_to_judge(tiny_network(), name)
+    except UnsupportedModelError:
+        results = _held_to_judge(tiny_chain(), name)
     views.show_comparison(results, json)
     if not results[-1].ran:
         raise BackendMissingError(results[-1].note, where=f"backend '{name}'")
     if not results[-1].spikes_equal:
         raise typer.Exit(1)
+
+
+def _held_to_judge(network: Network, name: str) -> list[BackendResult]:
+    return deploy.compare(Program(network), tiny_inputs(network), ["judge", name])

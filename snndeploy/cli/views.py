@@ -47,6 +47,7 @@ def show_network(program: Program, json: bool) -> None:
         "hash": network.hash,
         "mode": network.mode,
         "window": network.window,
+        "reset": network.reset,
         "depth": program.depth,
         "settle_bound": program.settle_bound if network.mode == "exact" else None,
         "profile": None if program.profile is None else program.profile.name,
@@ -55,8 +56,9 @@ def show_network(program: Program, json: bool) -> None:
     if json:
         console.as_json({**head, "layers": rows})
         return
+    resets = "hard reset, " if network.reset == "hard" else ""
     console.say(
-        f"{network.name}: spiking, {network.mode} mode, window {network.window} steps, "
+        f"{network.name}: spiking, {network.mode} mode, {resets}window {network.window} steps, "
         f"{program.depth} layers deep"
     )
     if network.mode == "exact":

@@ -96,7 +96,7 @@ def _notes(
 ) -> tuple[str, ...]:
     profile = program.profile
     assert profile is not None
-    notes = [ENVELOPE, *profile.workarounds(program.network.mode)]
+    notes = [ENVELOPE, *profile.workarounds(program.network.mode, program.network.reset)]
     if profile.notes:
         notes.append(profile.notes)
     if profile.scope == "all_in":

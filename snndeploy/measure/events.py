@@ -140,7 +140,7 @@ def _sent(program: Program, layer: Layer, fired: Int64Array) -> dict[str, int]:
 
 def _updates(program: Program, layer: Layer, run: Activity) -> dict[str, int]:
     """Updates of every compartment in each step that a sample runs, biases and resets."""
-    profile, mode = program.profile, program.network.mode
+    profile, network = program.profile, program.network
     if layer.kind == "max_pool":
         shape = program.network.shapes[layer.projections[0].source]
         held = prod(shape) + layer.neurons
@@ -148,7 +148,9 @@ def _updates(program: Program, layer: Layer, run: Activity) -> dict[str, int]:
     node = layer.node
     assert isinstance(node, Neuron | Output) and node.bias is not None
     # A readout integrates only: it needs no companion compartments.
-    companions = profile.compartments(mode) if profile and layer.kind == "neurons" else 1
+    companions = 1
+    if profile and layer.kind == "neurons":
+        companions = profile.compartments(network.mode, network.reset)
     held = layer.neurons * companions
     active = int(run.events[layer.name].sum()) if layer.kind == "neurons" else 0
     channels = float(np.count_nonzero(node.bias) / len(node.bias))

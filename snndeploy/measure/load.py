@@ -110,5 +110,5 @@ def _neuron_work(load: _Load, program: Program, layer: Layer, placed: Int64Array
         return
     companions = 1
     if profile is not None and layer.kind == "neurons":
-        companions = profile.compartments(program.network.mode)
+        companions = profile.compartments(program.network.mode, program.network.reset)
     load.add_at("update_inactive", 0, placed, each_step * np.full(layer.neurons, companions))

@@ -13,7 +13,8 @@ found again (`units.py`); else it is the largest that keeps them in `bits` bits:
     B[c]     = floor(b[c] * theta[c] / s_out + theta[c] / 2) - v0[c]
 
 That bias is exact where the sums of w q are, since they are integers. Its share of a step is made
-whole, and `v0` takes what is left over.
+whole, and `v0` takes what is left over. With hard reset v0 is 0, and no half of a threshold is
+there to round with.
 
 A weight is a mantissa of `bits` bits times a power of two, one for each projection. So each branch
 uses all its bits, and the unit of a layer can be made `2**k` times as fine as the grid of its
@@ -35,7 +36,7 @@ import numpy as np
 
 from snndeploy.errors import UnsupportedModelError
 from snndeploy.layers import Layer, Projection, constant, layers
-from snndeploy.network import Mode, Network
+from snndeploy.network import Mode, Network, Reset
 from snndeploy.nodes import (
     Activation,
     Add,
@@ -111,6 +112,8 @@ class Quantize(Pass):
         window: steps during which bias and input are injected; 0: as many as the most levels, in
             exact mode at most 32.
         per_step: the input comes step by step, and the model's input is the sum.
+        reset: `hard`: neurons such as those of Lava, whose membranes start at 0 and return there
+            at a spike; all channels of a layer share one threshold.
     """
 
     weight_bits: int = 8
@@ -122,6 +125,7 @@ class Quantize(Pass):
     mode: Mode = "exact"
     window: int = 0
     per_step: bool = False
+    reset: Reset = "soft"
     name: ClassVar[str] = "quantize"
 
     def rewrite(self, network: Network) -> Network:
@@ -186,7 +190,9 @@ class Quantize(Pass):
                 worth[layer.name] = node.ceiling / node.levels
             bias = constant(network, layer.name)
             built.add_layer(*self._layer(layer, sources, bias, room.get(layer.name)))
-        return network.rewrite(built.nodes, built.edges, mode=self.mode, window=window)
+        return network.rewrite(
+            built.nodes, built.edges, mode=self.mode, window=window, reset=self.reset
+        )
 
     def _layer(
         self, layer: Layer, sources: _Sources, bias: FloatArray, room: FloatArray | None
@@ -199,6 +205,8 @@ class Quantize(Pass):
             unit = self._readout_unit(layer, rows) / finer
             weights = self._weights(layer, [row / unit[:, None] for row in rows])
             total = round_to_integer(bias / unit)
+            if self.reset == "hard":
+                total = self._shares(total, sources.window)
             return Output(node.name, total, float(unit[0])), _chains(layer, weights)
         scale = sources.worth[node.name]
         rows = [row / scale for row in rows]
@@ -209,21 +217,29 @@ class Quantize(Pass):
             finer = 1 << max(_bits(room.min()), min(_bits(usual.min()), ENOUGH))
             unit = self._units(layer, rows, np.minimum(room / finer, 1)) / finer
             self._check_thresholds(layer, unit)
+        if self.reset == "hard":
+            unit = np.full(len(unit), 1 / max(np.floor(1 / unit.max() + SLACK), 1))
         goals = [row / unit[:, None] for row in rows]
         weights = self._weights(layer, goals)
         repeats = [sources.repeats.get(p.source, 1) for p in layer.projections]
-        found = boundaries(
-            1 / unit,
-            bias / scale / unit + node.shift / unit,
-            self._lattice(goals, weights, repeats),
-            node.levels,
-        )
+        offset = bias / scale / unit + node.shift / unit
+        if self.reset == "hard":
+            theta = round_to_integer(1 / unit)
+            total = round_to_integer(offset - 0.5 / unit)
+            shares = self._shares(total, sources.window)
+            neuron = Neuron(node.name, theta, 0 * theta, shares, node.levels, scale)
+            return neuron, _chains(layer, weights)
+        found = boundaries(1 / unit, offset, self._lattice(goals, weights, repeats), node.levels)
         theta, v0 = found.theta, initial_membrane(found.theta)
         total = found.offset - v0
-        shares = whole_shares(total, sources.window, self.bias_bits, self.weight_exponent)
+        shares = self._shares(total, sources.window)
         rest = np.where(np.abs(total - shares) <= theta // 4, total - shares, 0)
         neuron = Neuron(node.name, theta, v0 + rest, total - rest, node.levels, scale)
         return neuron, _chains(layer, weights)
+
+    def _shares(self, total: Int64Array, window: int) -> Int64Array:
+        """The nearest totals (C,) whose share of a step is whole."""
+        return whole_shares(total, window, self.bias_bits, self.weight_exponent)
 
     @property
     def _most(self) -> int:

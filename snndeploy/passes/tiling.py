@@ -57,7 +57,9 @@ class Cutter:
         self.layer, self.limits, self.cap = layer, profile.limits, cap
         self.shapes = source_shapes(network, layer)
         self.input = network.input.name
-        self.compartments = profile.compartments(network.mode) if layer.kind == "neurons" else 1
+        self.compartments = 1
+        if layer.kind == "neurons":
+            self.compartments = profile.compartments(network.mode, network.reset)
         self.axons = profile.axons(network.mode)
         _, self.rows, self.row = bands(layer.shape)
 

@@ -68,20 +68,22 @@ class Bias(nn.Module):
 
 
 class NeuronParameters(nn.Module):
-    """Threshold (*shape), v0 (C, ...), cap (None: unsigned spikes, no cap) and bias."""
+    """Threshold (*shape), v0 (C, ...), cap (None: unsigned spikes, no cap), bias and reset."""
 
     theta: Tensor
     v0: Tensor
 
-    def __init__(self, theta: Tensor, v0: Tensor, cap: int | None, bias: Bias) -> None:
+    def __init__(
+        self, theta: Tensor, v0: Tensor, cap: int | None, bias: Bias, hard: bool = False
+    ) -> None:
         super().__init__()
         self.register_buffer("theta", theta)
         self.register_buffer("v0", v0)
-        self.cap, self.bias = cap, bias
+        self.cap, self.bias, self.hard = cap, bias, hard
 
 
 class SoftResetCell(SNNCell):  # type: ignore[misc]  # Norse is untyped
-    """Integrate and fire at `v >= theta` with soft reset; signed and capped in exact mode."""
+    """Integrate and fire at `v >= theta`: soft reset or hard; signed and capped in exact mode."""
 
     def __init__(self, p: NeuronParameters) -> None:
         super().__init__(_fire, self._rest, p)
@@ -156,7 +158,8 @@ def _fire(
     else:
         up = (v >= p.theta) & (state.n < p.cap)
         z = up.to(v.dtype) - ((v < 0) & (state.n > 0)).to(v.dtype)
-    return z, NeuronState(v - p.theta * z, state.n + z, state.t + 1)
+    rest = v * (1 - z) if p.hard else v - p.theta * z
+    return z, NeuronState(rest, state.n + z, state.t + 1)
 
 
 def _integrate(

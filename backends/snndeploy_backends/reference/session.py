@@ -28,7 +28,9 @@ class EngineSession:
     was computed beyond a sample's stop is dropped.
     """
 
-    def __init__(self, program: Program, inputs: Int64Array, steps: int, options: Options) -> None:
+    def __init__(
+        self, program: Program, inputs: Int64Array, steps: int, options: Options, watch: str = ""
+    ) -> None:
         self.plan, self.options = plan(program, steps, options), options
         workers = max(min(options.workers, len(inputs)), 1)
         several = options.workers > 1
@@ -37,7 +39,7 @@ class EngineSession:
 
         def start(rows: tuple[int, int]) -> Walk:
             with torch.inference_mode():
-                return Walk(self.plan, inputs[slice(*rows)], options, True, None)
+                return Walk(self.plan, inputs[slice(*rows)], options, True, None, watch)
 
         self.walks = self._in_parallel(start, list(pairwise(cuts)))
         self.spans: list[Span] = []
@@ -88,6 +90,10 @@ class EngineSession:
     def membrane(self, name: str) -> Int64Array:
         """The membranes (n, *shape) of a layer after the steps that were computed."""
         return np.concatenate([walk.membrane(name) for walk in self.walks])
+
+    def last_current(self) -> Int64Array:
+        """What reached the watched layer at the last step that was computed, (n, *shape)."""
+        return np.concatenate([walk.last_current() for walk in self.walks])
 
     def _compute(self) -> None:
         """The next steps, of the samples that are left.

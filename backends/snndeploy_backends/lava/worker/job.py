@@ -1,7 +1,7 @@
 """The job that the parent hands to the worker: a folder of JSON and plain NumPy arrays.
 
     job.json      {"protocol": 1, "steps", "state_bits", "probe",
-                   "network": {nodes, edges, mode, window}}
+                   "network": {nodes, edges, mode, window, reset}}
     arrays.npz    the nodes' arrays, named "<node>.<field>"
     inputs.npy    int64 (N, *input shape), on the input grid
     layer_<i>.npy written by the worker: int8 (N, steps, *shape) spikes of the i-th layer, or
@@ -89,6 +89,7 @@ def write_job(job: Job, folder: Path) -> None:
             "name": network.name,
             "mode": network.mode,
             "window": network.window,
+            "reset": network.reset,
             "edges": network.edges,
             "nodes": [_described(node, arrays) for node in network.nodes],
         },
@@ -116,7 +117,14 @@ def read_job(folder: Path) -> Job:
         nodes = tuple(_node(entry, arrays) for entry in described["nodes"])
     edges = tuple((source, target) for source, target in described["edges"])
     return Job(
-        network=Network(described["name"], nodes, edges, described["mode"], described["window"]),
+        network=Network(
+            described["name"],
+            nodes,
+            edges,
+            described["mode"],
+            described["window"],
+            reset=described["reset"],
+        ),
         inputs=np.load(folder / "inputs.npy", allow_pickle=False),
         steps=document["steps"],
         state_bits=document["state_bits"],

@@ -91,6 +91,7 @@ class Neurons(_Membranes):
         node = layer.node
         assert isinstance(node, Neuron)
         self.signed, self.levels = job.network.mode == "exact", node.levels
+        self.hard = job.network.reset == "hard"
         self.theta = linear_ops.per_channel(node.threshold.astype(np.int64), self.start.ndim)
         v0 = linear_ops.per_channel(node.v0.astype(np.int64), self.start.ndim)
         self.start = self.start + v0
@@ -104,7 +105,7 @@ class Neurons(_Membranes):
         """The spikes of step t."""
         v = self.integrate(t, messages)
         self.membrane, self.count, spikes = fire(
-            v, self.count, self.theta, self.levels, signed=self.signed
+            v, self.count, self.theta, self.levels, signed=self.signed, hard=self.hard
         )
         emitted: Message = spikes[0]
         return emitted
