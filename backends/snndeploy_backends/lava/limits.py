@@ -52,3 +52,8 @@ def check_fits(program: Program, steps: int) -> None:
             where=f"membranes of layer '{name}'",
             remedy=remedy,
         )
+
+
+def pairs_signs(program: Program) -> bool:
+    """Whether a signed spike takes two channels, because the chip's spikes have no sign."""
+    return program.profile is not None and program.profile.axons(program.network.mode) > 1
