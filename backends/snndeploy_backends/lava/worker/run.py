@@ -35,6 +35,8 @@ class LavaNetwork:
 
     def stop(self) -> None:
         """End all processes and free their shared memory."""
+        if not self.readout.runtime._is_started:
+            self._run(1)  # else Lava does not tell them to end, and waits for them for ever
         self.readout.stop()
 
     def _run(self, steps: int) -> None:
