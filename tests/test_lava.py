@@ -125,8 +125,9 @@ def test_no_samples_and_too_many_steps():
     session.close()
 
 
+@pytest.mark.usefixtures("folders")
 @needs_proc
-def test_runs_leave_nothing_behind(folders):
+def test_runs_leave_nothing_behind():
     program, inputs = Program(lava_jobs.tiny_network()), np.full((20, 2), 50)
     simulate(Lava(workers=2), program, inputs, steps=20)
     before = leavings()
@@ -135,8 +136,9 @@ def test_runs_leave_nothing_behind(folders):
     assert leavings() == before
 
 
+@pytest.mark.usefixtures("folders")
 @needs_proc
-def test_a_session_that_is_forgotten_ends(folders):
+def test_a_session_that_is_forgotten_ends():
     session = lava_jobs.opened()
     seen = Seen(session)
     del session
@@ -144,7 +146,8 @@ def test_a_session_that_is_forgotten_ends(folders):
     seen.assert_gone()
 
 
-def test_overflow_names_the_layer_step_and_sample(folders, monkeypatch):
+@pytest.mark.usefixtures("folders")
+def test_overflow_names_the_layer_step_and_sample(monkeypatch):
     monkeypatch.setattr(lava_backend, "check_fits", lambda *_: None)
     limits = hardware("loihi1").limits.model_copy(update={"state_bits": 14})
     profile = hardware("loihi1").model_copy(update={"limits": limits})
@@ -155,7 +158,8 @@ def test_overflow_names_the_layer_step_and_sample(folders, monkeypatch):
         simulate(Lava(workers=2), program, inputs, steps=50)
 
 
-def test_a_worker_that_fails_is_quoted(folders):
+@pytest.mark.usefixtures("folders")
+def test_a_worker_that_fails_is_quoted():
     session = lava_jobs.opened()
     session.lanes[0].worker.post(Frame("dance"))
     with pytest.raises(WorkerError, match="an unknown request 'dance'"):
@@ -163,10 +167,11 @@ def test_a_worker_that_fails_is_quoted(folders):
     assert not session.workers
 
 
+@pytest.mark.usefixtures("folders")
 @needs_proc
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("whom", ["main", "layer"])
-def test_a_killed_process_is_an_error_and_ends_all(whom, workers, folders):
+def test_a_killed_process_is_an_error_and_ends_all(whom, workers):
     session = lava_jobs.opened(8 * workers, workers=workers)
     seen = Seen(session)
     os.kill(seen.process(whom), signal.SIGKILL)
@@ -178,9 +183,10 @@ def test_a_killed_process_is_an_error_and_ends_all(whom, workers, folders):
     seen.assert_gone()
 
 
+@pytest.mark.usefixtures("folders")
 @needs_proc
 @pytest.mark.parametrize("whom", ["nobody", "main", "layer"])
-def test_time_runs_out(whom, folders, monkeypatch):
+def test_time_runs_out(whom, monkeypatch):
     """With nobody stopped, or with a process that neither works nor ends."""
     monkeypatch.setenv("SNNDEPLOY_LAVA_TIMEOUT", "4")
     session = lava_jobs.opened()
@@ -193,14 +199,16 @@ def test_time_runs_out(whom, folders, monkeypatch):
     seen.assert_gone()
 
 
+@pytest.mark.usefixtures("folders")
 @needs_proc
-def test_more_memory_than_allowed(folders):
+def test_more_memory_than_allowed():
     with pytest.raises(WorkerError, match=r"limit is 5 MB.*SNNDEPLOY_LAVA_MEMORY_BYTES"):
         lava_jobs.run_for_minutes(lava_jobs.opened(memory_bytes=5_000_000))
 
 
+@pytest.mark.usefixtures("folders")
 @needs_proc
-def test_an_interrupt_ends_the_workers(folders):
+def test_an_interrupt_ends_the_workers():
     session = lava_jobs.opened()
     seen = Seen(session)
     threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()

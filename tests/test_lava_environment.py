@@ -97,11 +97,13 @@ def test_what_is_broken_is_mended(place, damage):
         assert "it is broken" in said[1]
 
 
-def test_a_mend_that_fails_leaves_what_was_there(place, monkeypatch):
+def test_a_mend_that_fails_leaves_what_was_there(place):
     installed()
     (place / environment.STAMP).write_text('{"pins": []}')
     fake = Path(os.environ["SNNDEPLOY_LAVA_PYTHON"])
-    fake.write_text(fake.read_text().replace('pip"*) echo', 'pip"*) echo no space left; exit 3; echo'))
+    fake.write_text(
+        fake.read_text().replace('pip"*) echo', 'pip"*) echo no space left; exit 3; echo')
+    )
     with pytest.raises(BackendError, match=r"exit status 3:\nno space left"):
         installed()
     assert (place / "bin" / "python").exists()

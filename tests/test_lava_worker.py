@@ -38,7 +38,7 @@ from snndeploy_backends.lava.worker.frames import VERSION, Decoder, Frame
 from snndeploy_backends.lava.worker.job import Job
 from snndeploy_backends.lava.worker.pipeline import SPIKES, Pipeline
 from snndeploy_backends.lava.worker.populations import CountPool
-from snndeploy_backends.lava.worker.projections import CompiledProjection
+from snndeploy_backends.lava.worker.projections import CompiledProjection, sources
 from snndeploy_backends.reference.judge import Judge
 
 
@@ -68,7 +68,7 @@ class InProcessSession:
         for _ in range(steps):
             sent = {stage.name: stage.outgoing() for stage in self.pipeline.stages}
             for stage in self.pipeline.stages:
-                stage.advance([sent[p.source].copy() for p in stage.layer.projections])
+                stage.advance({name: sent[name].copy() for name in sources(stage.layer)})
 
     def step(self):
         self.pipeline.step()

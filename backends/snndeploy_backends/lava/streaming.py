@@ -27,6 +27,7 @@ from snndeploy_backends.lava.supervisor import Limits, Worker
 from snndeploy_backends.lava.worker.frames import Frame
 from snndeploy_backends.lava.worker.job import CHANNEL_SLOTS, Job
 from snndeploy_backends.lava.worker.pipeline import PROBE, SPIKES
+from snndeploy_backends.lava.worker.projections import sources
 
 SAMPLES_PER_WORKER = 8
 """A worker takes a second or two to start: fewer samples are not worth one more."""
@@ -251,7 +252,7 @@ def _check_shared_memory(program: Program, samples: int) -> None:
         return
     free_bytes = free.f_bavail * free.f_frsize
     sizes = {layer.name: layer.neurons for layer in program.layers}
-    numbers = sum(sizes[p.source] for layer in program.layers for p in layer.projections)
+    numbers = sum(sizes[name] for layer in program.layers for name in sources(layer))
     numbers = numbers * (1 + pairs_signs(program)) + 3 * sizes[program.layers[0].name]
     needed = numbers * CHANNEL_SLOTS * samples
     if needed > free_bytes:

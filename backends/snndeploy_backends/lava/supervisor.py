@@ -14,8 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from snndeploy import errors as core
 from snndeploy.errors import DoesNotFitError, SnnDeployError, WorkerError
 from snndeploy_backends.lava.process_session import ProcessSession
@@ -33,6 +31,12 @@ _POLL_SECONDS = 0.1
 _MOST_AT_ONCE = 1.0
 """Time beyond this between two looks was not the workers': this process was stopped."""
 _PIPE_BYTES = 1 << 16
+_ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1",  # the layers' processes share the cores
+    "OMP_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 25),  # keep the memory of one step for the next
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 28),
+}
 _STDERR_LINES = 8
 
 
@@ -63,7 +67,7 @@ class Worker:
                     stderr=stderr,
                     cwd=self.folder,
                     start_new_session=True,
-                    env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                    env={**os.environ, **_ENVIRONMENT},
                 )
         except OSError as error:
             shutil.rmtree(self.folder, ignore_errors=True)

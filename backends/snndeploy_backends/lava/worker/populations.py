@@ -27,10 +27,12 @@ from snndeploy.numerics import (
 )
 from snndeploy_backends.lava.worker.board import Board
 from snndeploy_backends.lava.worker.job import Job
-from snndeploy_backends.lava.worker.projections import CompiledProjection, total_current
+from snndeploy_backends.lava.worker.projections import compiled, total_current
 
 Message: TypeAlias = NDArray[Any]
 """What one process sends another in a step: int8 spikes, int32 input values."""
+Messages: TypeAlias = Mapping[str, Message]
+"""What a layer hears in a step, by the layer that it comes from."""
 
 BLOCK = 1 << 18
 """Numbers that a block of samples may gather for one projection: 1 MB in float32."""
@@ -47,8 +49,8 @@ class Population(Protocol):
         """Go on with some of them."""
         ...
 
-    def step(self, t: int, messages: Sequence[Message]) -> Message:
-        """Advance by logical step t; one message (n, neurons) a projection. Returns (n, *shape)."""
+    def step(self, t: int, messages: Messages) -> Message:
+        """Advance by logical step t; one message (n, neurons) a source. Returns (n, *shape)."""
         ...
 
 
@@ -67,7 +69,7 @@ class Source:
         """Go on with some of them."""
         self.inputs = self.inputs[rows]
 
-    def step(self, t: int, messages: Sequence[Message]) -> Message:
+    def step(self, t: int, messages: Messages) -> Message:
         """What the input emits."""
         emitted: Message = self.network.stimulus(self.inputs, t)
         return emitted
@@ -82,7 +84,7 @@ class _Membranes:
         node, network = layer.node, job.network
         assert isinstance(node, Neuron | Output) and node.bias is not None
         self.where, self.bits = f"layer '{layer.name}'", job.state_bits
-        self.projections = [CompiledProjection(p, network) for p in layer.projections]
+        self.projections = compiled(layer, network)
         self.bias = node.bias.astype(np.int64)
         self.window = network.window
         self.duration = network.window if network.mode == "exact" else None
@@ -105,18 +107,18 @@ class _Membranes:
         """Go on with some of the samples."""
         self.slots, self.membrane = self.slots[rows], self.membrane[rows]
 
-    def step(self, t: int, messages: Sequence[Message]) -> Message:
+    def step(self, t: int, messages: Messages) -> Message:
         """What the layer emits at step t."""
         emitted = np.empty(self.membrane.shape, self.emits)
         for rows in _blocks(len(emitted), self.rows):
-            emitted[rows] = self.advance(rows, t, [m[rows] for m in messages])
+            emitted[rows] = self.advance(rows, t, {k: m[rows] for k, m in messages.items()})
         return emitted
 
-    def advance(self, rows: slice, t: int, messages: Sequence[Message]) -> Message:
+    def advance(self, rows: slice, t: int, messages: Messages) -> Message:
         """What some of the samples emit."""
         raise TypeError(f"{type(self).__name__} emits nothing")
 
-    def integrate(self, rows: slice, t: int, messages: Sequence[Message]) -> Message:
+    def integrate(self, rows: slice, t: int, messages: Messages) -> Message:
         """Their membranes after the input of step t, held to the state word."""
         current = self.current(t, messages)
         v: Message = self.membrane[rows] + current
@@ -125,7 +127,7 @@ class _Membranes:
             self._refuse(v, rows.start, t)
         return v
 
-    def current(self, t: int, messages: Sequence[Message]) -> Message:
+    def current(self, t: int, messages: Messages) -> Message:
         """The input of step t, bias included."""
         current = total_current(self.projections, messages, self.integer)
         if self.duration is None or t < self.duration:
@@ -169,7 +171,7 @@ class Neurons(_Membranes):
         super().keep(rows)
         self.count = self.count[rows]
 
-    def advance(self, rows: slice, t: int, messages: Sequence[Message]) -> Message:
+    def advance(self, rows: slice, t: int, messages: Messages) -> Message:
         """The spikes of step t."""
         v: Any = self.integrate(rows, t, messages)
         self.membrane[rows], self.count[rows], spikes = fire(
@@ -185,14 +187,14 @@ class ProbedNeurons(Neurons):
         super().__init__(layer, job)
         self.board = board
 
-    def integrate(self, rows: slice, t: int, messages: Sequence[Message]) -> Message:
+    def integrate(self, rows: slice, t: int, messages: Messages) -> Message:
         """As for all membranes."""
         v = super().integrate(rows, t, messages)
         self._note("before", rows, t, self.membrane[rows])
         self._note("current", rows, t, v - self.membrane[rows])
         return v
 
-    def advance(self, rows: slice, t: int, messages: Sequence[Message]) -> Message:
+    def advance(self, rows: slice, t: int, messages: Messages) -> Message:
         """The spikes of step t."""
         spikes = super().advance(rows, t, messages)
         self._note("after", rows, t, self.membrane[rows])
@@ -208,7 +210,7 @@ class Readout(_Membranes):
 
     emits = np.int64
 
-    def advance(self, rows: slice, t: int, messages: Sequence[Message]) -> Message:
+    def advance(self, rows: slice, t: int, messages: Messages) -> Message:
         """The membranes after step t."""
         self.membrane[rows] = self.integrate(rows, t, messages)
         return self.membrane[rows]
@@ -220,7 +222,8 @@ class CountPool:
     def __init__(self, layer: Layer, job: Job) -> None:
         assert isinstance(layer.node, MaxPool2d)
         self.node, self.shape = layer.node, layer.shape
-        self.source = job.network.shapes[layer.projections[0].source]
+        self.heard = layer.projections[0].source
+        self.source = job.network.shapes[self.heard]
         self.begin(np.arange(0), 0)
 
     def begin(self, slots: Int64Array, first: int) -> None:
@@ -232,11 +235,11 @@ class CountPool:
         """Go on with some of the samples."""
         self.counts, self.pooled = self.counts[rows], self.pooled[rows]
 
-    def step(self, t: int, messages: Sequence[Message]) -> Message:
+    def step(self, t: int, messages: Messages) -> Message:
         """The change of the maxima at step t: -1, 0 or +1."""
         changes = np.zeros(self.pooled.shape, np.int8)
         node = self.node
-        for row, spikes in enumerate(messages[0]):
+        for row, spikes in enumerate(messages[self.heard]):
             if spikes.any():
                 self.counts[row] += spikes.reshape(self.source)
                 counts: Any = self.counts[row : row + 1]

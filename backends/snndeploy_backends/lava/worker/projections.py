@@ -8,7 +8,7 @@ windows cover, gathered into a buffer that stays in the cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any, TypeAlias
 
@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from snndeploy import linear_ops
-from snndeploy.layers import Projection
+from snndeploy.layers import Layer, Projection
 from snndeploy.network import Network
 from snndeploy.nodes import Conv2d, Input, Linear, Node, Scale, Shape, SumPool2d
 from snndeploy.numerics import mantissas
@@ -32,16 +32,17 @@ class CompiledProjection:
     """One projection, ready to be applied to messages (n, neurons) of its source.
 
     Attributes:
+        source: the layer at its other end.
         bound: no partial sum of a current has a larger magnitude.
         columns: the most numbers that one sample's windows or currents hold.
     """
 
     def __init__(self, projection: Projection, network: Network) -> None:
-        self.source = network.shapes[projection.source]
+        self.source = projection.source
+        self.shape = shape = network.shapes[projection.source]
         self.operations: list[Operation] = []
-        self.columns = prod(self.source)
+        self.columns = prod(shape)
         self.bound = peak(network, projection.source)
-        shape = self.source
         for op in projection.ops:
             operation = _compiled(op, shape, self.bound)
             self.bound *= _gain(op)
@@ -55,7 +56,7 @@ class CompiledProjection:
         """The current that messages cause: (n, *shape), or (1, *shape) if all are silent."""
         if not message.any():
             return self.none
-        x = message.reshape(-1, *self.source)
+        x = message.reshape(-1, *self.shape)
         for operation in self.operations:
             x = operation(x)
         return x
@@ -91,9 +92,7 @@ class Convolution:
     def _make_room(self, rows: int) -> None:
         channels, height, width = self.shape
         top, left, bottom, right = self.op.pads
-        padded = np.zeros(
-            (rows, channels, top + height + bottom, left + width + right), self.real
-        )
+        padded = np.zeros((rows, channels, top + height + bottom, left + width + right), self.real)
         self.inside = padded[:, :, top : top + height, left : left + width]
         stride, dilation = self.op.stride, self.op.dilation
         span = tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, dilation, strict=True))
@@ -104,11 +103,35 @@ class Convolution:
         self.rows = rows
 
 
+def sources(layer: Layer) -> dict[str, int]:
+    """The layers that send to this one, and how many steps their messages have to wait."""
+    return {projection.source: projection.delay for projection in layer.projections}
+
+
+def compiled(layer: Layer, network: Network) -> list[CompiledProjection]:
+    """The projections into a layer; identity branches from one source become one."""
+    identities: dict[str, Scale] = {}
+    others = []
+    for projection in layer.projections:
+        source, ops = projection.source, projection.ops
+        if len(ops) == 1 and isinstance(ops[0], Scale):
+            weight = ops[0].weight.astype(np.int64)
+            if source in identities:
+                weight = weight + identities[source].weight
+            identities[source] = Scale(ops[0].name, weight)
+        else:
+            others.append(projection)
+    merged = [Projection(source, (op,)) for source, op in identities.items()]
+    return [CompiledProjection(projection, network) for projection in (*others, *merged)]
+
+
 def total_current(
-    projections: Sequence[CompiledProjection], messages: Sequence[Values], integer: type[Any]
+    projections: Sequence[CompiledProjection],
+    messages: Mapping[str, Values],
+    integer: type[Any],
 ) -> Values:
     """The sum over all projections into a layer, (n, *shape) or (1, *shape)."""
-    terms = (p(m).astype(integer) for p, m in zip(projections, messages, strict=True))
+    terms = (p(messages[p.source]).astype(integer) for p in projections)
     total = next(terms)
     for term in terms:
         total = total + term
@@ -141,6 +164,10 @@ def _compiled(op: Node, shape: Shape, bound: int) -> Operation:
         real = _exact_type(op, bound)
         weight = np.ascontiguousarray(op.weight.T.astype(real))
         return lambda x: x.astype(real) @ weight
+    if isinstance(op, Scale):
+        integer = np.int32 if bound * _gain(op) < 1 << 31 else np.int64
+        factors = linear_ops.per_channel(op.weight.astype(np.int64), 1 + len(shape)).astype(integer)
+        return lambda x: x * factors
     return lambda x: linear_ops.apply(op, x.astype(np.int64))
 
 

@@ -15,6 +15,7 @@ from snndeploy_backends.lava.worker.heart import Heart
 from snndeploy_backends.lava.worker.job import CHANNEL_SLOTS, Job
 from snndeploy_backends.lava.worker.mends import import_lava
 from snndeploy_backends.lava.worker.pipeline import Pipeline
+from snndeploy_backends.lava.worker.projections import sources
 
 
 class LavaNetwork:
@@ -109,9 +110,9 @@ def _connected(pipeline: Pipeline) -> list[Any]:
     }
     made: dict[str, Any] = {}
     for stage in pipeline.stages:
-        sources = [made[p.source] for p in stage.layer.projections]
-        process = kinds[stage.layer.kind](stage, sources, pipeline.job.paired)
-        process.connect(sources)
+        heard = [made[name] for name in sources(stage.layer)]
+        process = kinds[stage.layer.kind](stage, heard, pipeline.job.paired)
+        process.connect(heard)
         made[stage.name] = process
     return list(made.values())
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ import numpy as np
 from snndeploy.layers import Layer
 from snndeploy_backends.lava.worker.board import PID, STEPS, Board
 from snndeploy_backends.lava.worker.failures import described, record_failure
-from snndeploy_backends.lava.worker.populations import Message, Population
+from snndeploy_backends.lava.worker.populations import Message, Messages, Population
+from snndeploy_backends.lava.worker.projections import sources
 
 
 class Stage:
@@ -46,7 +47,7 @@ class Stage:
         self.message = self.silence
         self.epoch = self.change = self.time = 0
         self.rows = np.arange(0)
-        self.delays: list[deque[Message]] = []
+        self.delays: dict[str, deque[Message]] = {}
         self.failed = False
 
     def outgoing(self) -> Message:
@@ -55,12 +56,12 @@ class Stage:
             self._guarded(self._obey)
         return self.message
 
-    def advance(self, messages: Sequence[Message]) -> None:
-        """Receive one message (slots, neurons) a projection, and work on the next step."""
+    def advance(self, messages: Messages) -> None:
+        """Receive one message (slots, neurons) a source, and work on the next step."""
         if not self.progress[STEPS]:
             self.progress[PID] = os.getpid()
         time, self.time = self.time, self.time + 1
-        aligned = [_exchanged(q, m) for q, m in zip(self.delays, messages, strict=True)]
+        aligned = {name: _exchanged(self.delays[name], m) for name, m in messages.items()}
         if time >= 0 and not self.failed:
             self._guarded(self._work, time, aligned)
         self.progress[STEPS] += 1
@@ -70,16 +71,18 @@ class Stage:
         board, rows = self.board, self.board.rows
         if self.epoch != board.epoch:
             self.time, self.message = -self.layer.depth, self.silence
-            self.delays = [
-                deque([silence(board, p.source)] * p.delay) for p in self.layer.projections
-            ]
+            self.delays = {
+                name: deque([silence(board, name)] * delay)
+                for name, delay in sources(self.layer).items()
+            }
             self.population.begin(rows, board.first)
         else:
             self.population.keep(np.isin(self.rows, rows))
         self.epoch, self.change, self.rows = board.epoch, board.change, rows
 
-    def _work(self, time: int, messages: Sequence[Message]) -> None:
-        emitted = self.population.step(time, [m[self.rows] for m in messages])
+    def _work(self, time: int, messages: Messages) -> None:
+        heard = {name: m[self.rows] for name, m in messages.items()}
+        emitted = self.population.step(time, heard)
         self.message = self.record[time % len(self.record)]
         self.message[self.rows] = emitted.reshape(len(self.rows), -1)
 

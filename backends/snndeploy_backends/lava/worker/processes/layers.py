@@ -28,33 +28,37 @@ from snndeploy_backends.lava.worker.stage import Stage
 
 
 class _LayerProcess(AbstractProcess):  # type: ignore[misc]
-    """A layer with its in-ports, `in_0`, `in_1` .., one a projection, and its out-port `out`.
+    """A layer with its in-ports, `in_0`, `in_1` .., one a source, and its out-port `out`.
 
     Where signs are paired, `out` and `in_0` carry +1, and `out_minus` and `in_0_minus` -1.
 
     Args:
         stage: the layer's state and clock.
-        sources: the process at the other end of each projection.
+        sources: the processes that send to this one.
         paired: whether each sign has a channel of its own.
     """
 
     signed, sends = True, True
 
     def __init__(self, stage: Stage, sources: Sequence[_LayerProcess], paired: bool) -> None:
-        self.stage, self.types = stage, {}
+        self.stage = stage
+        self.types: dict[str, Any] = {}
         self.sent = _names("out", paired and self.signed) if self.sends else []
-        self.heard = [_names(f"in_{i}", len(s.sent) > 1) for i, s in enumerate(sources)]
+        self.heard = {
+            source.stage.name: _names(f"in_{index}", len(source.sent) > 1)
+            for index, source in enumerate(sources)
+        }
         super().__init__(name=stage.name, stage=stage, sent=self.sent, heard=self.heard)
         for name in self.sent:
             self._add(name, OutPort, PyOutPort, stage.silence)
-        for source, names in zip(sources, self.heard, strict=True):
-            for name in names:
+        for source in sources:
+            for name in self.heard[source.stage.name]:
                 self._add(name, InPort, PyInPort, source.stage.silence)
 
     def connect(self, sources: Sequence[_LayerProcess]) -> None:
         """Connect the in-ports to those processes."""
-        for source, heard in zip(sources, self.heard, strict=True):
-            for theirs, ours in zip(source.sent, heard, strict=True):
+        for source in sources:
+            for theirs, ours in zip(source.sent, self.heard[source.stage.name], strict=True):
                 getattr(source, theirs).connect(getattr(self, ours))
 
     def _add(self, name: str, port: Any, model_port: Any, message: np.ndarray[Any, Any]) -> None:
@@ -87,7 +91,7 @@ class _LayerModel(PyLoihiProcessModel):  # type: ignore[misc]
         super().__init__(proc_params)
         self.stage: Stage = proc_params["stage"]
         self.sent: list[str] = proc_params["sent"]
-        self.heard: list[list[str]] = proc_params["heard"]
+        self.heard: dict[str, list[str]] = proc_params["heard"]
 
     def run_spk(self) -> None:
         """One physical step."""
@@ -95,7 +99,7 @@ class _LayerModel(PyLoihiProcessModel):  # type: ignore[misc]
         parts = [message > 0, message < 0] if len(self.sent) > 1 else [message][: len(self.sent)]
         for name, part in zip(self.sent, parts, strict=True):
             getattr(self, name).send(part)
-        self.stage.advance([self._received(names) for names in self.heard])
+        self.stage.advance({name: self._received(ports) for name, ports in self.heard.items()})
 
     def _received(self, names: list[str]) -> Any:
         first, *second = (getattr(self, name).recv() for name in names)
