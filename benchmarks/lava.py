@@ -103,7 +103,7 @@ def _resnet8(data: Path, models: Path, images: int) -> Workload:
 
 
 def _small() -> Workload:
-    network = networks.resnet18(4)
+    network = networks.vgg11(4)
     return _workload(sd.lower(network), networks.images(network, 2))
 
 
@@ -185,7 +185,7 @@ def _counted() -> dict[str, int]:
     return {
         "processes": len(children),
         "shared_memory": len({str(x) for x in Path("/dev/shm").glob("psm_*")} - held),  # noqa: S108
-        "handles": len(os.listdir("/proc/self/fd")),
+        "handles": len(list(Path("/proc/self/fd").iterdir())),
         "folders": len(list(Path(tempfile.gettempdir()).glob("snndeploy-lava-*"))),
     }
 

@@ -260,7 +260,7 @@ def _check_shared_memory(program: Program, samples: int) -> None:
             f"the channels take {needed / 1e6:,.0f} MB of shared memory for {samples} samples, "
             f"{SHARED_MEMORY} has {free_bytes / 1e6:,.0f} MB left",
             where="Lava's channels",
-            remedy="run fewer samples at a time (batch=..), or make it larger (docker run --shm-size)",
+            remedy="run fewer at a time (batch=..), or make it larger (docker run --shm-size)",
         )
 
 

@@ -205,34 +205,41 @@ def gather(workers: Sequence[Worker], limits: Limits) -> list[Frame]:
         DoesNotFitError: a membrane left its word.
         WorkerError: a worker died, hung or reported an error, or a limit was exceeded.
     """
-    replies: dict[int, Frame] = {}
-    last = time.monotonic()
+    replies: dict[Worker, Frame] = {}
+    before = time.monotonic()
     with selectors.DefaultSelector() as selector:
-        for index, worker in enumerate(workers):
-            selector.register(worker.replies, selectors.EVENT_READ, (index, worker))
+        for worker in workers:
+            selector.register(worker.replies, selectors.EVENT_READ, worker)
             if worker.waiting:
-                selector.register(worker.requests, selectors.EVENT_WRITE, (index, worker))
+                selector.register(worker.requests, selectors.EVENT_WRITE, worker)
         while len(replies) < len(workers):
-            ended = {i for i, w in enumerate(workers) if w.process.poll() is not None}
+            ended = {worker for worker in workers if worker.process.poll() is not None}
             for key, _ in selector.select(0 if ended else _POLL_SECONDS):
-                index, worker = key.data
-                if key.fd == worker.requests:
-                    worker.write()
-                    if not worker.waiting:
-                        selector.unregister(worker.requests)
-                    continue
-                replies.update({index: frame for frame in worker.read()})
-                if worker.hung_up:
-                    selector.unregister(worker.replies)
-                else:  # there may be more to come of what it said last
-                    ended.discard(index)
-            for index, worker in enumerate(workers):
-                if index not in replies:
-                    worker.check(index in ended)
-            now, before = time.monotonic(), last
-            last = now
+                frames = _attend(key.data, key.fd, selector)
+                if frames is not None:
+                    ended.discard(key.data)  # what it said last may not all have come
+                    replies.update((key.data, frame) for frame in frames)
+            for worker in workers:
+                if worker not in replies:
+                    worker.check(worker in ended)
+            now = time.monotonic()
             limits.spend(now - before, workers)
-    return [replies[index] for index in range(len(workers))]
+            before = now
+    return [replies[worker] for worker in workers]
+
+
+def _attend(worker: Worker, pipe: int, selector: selectors.BaseSelector) -> list[Frame] | None:
+    """Write to a worker, or read: returns what has come, or None if nothing more will."""
+    if pipe == worker.requests:
+        worker.write()
+        if not worker.waiting:
+            selector.unregister(pipe)
+        return None
+    frames = worker.read()
+    if worker.hung_up:
+        selector.unregister(pipe)
+        return None
+    return frames
 
 
 def end(workers: list[Worker], orderly: bool) -> None:

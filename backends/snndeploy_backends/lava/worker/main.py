@@ -1,6 +1,7 @@
 """Entry point of the worker: `python -I main.py <snndeploy folder> [<run folder>]`.
 
-Without a run folder it only imports Lava and prints the versions. With one it serves the parent; see `frames.py`.
+Without a run folder it only imports Lava and prints the versions. With one it serves
+the parent, in the protocol of `frames.py`.
 
 The environment has no snndeploy, and the parent's site-packages must stay off its path (they
 hold another NumPy). So the two packages are made of their folders alone: their modules can be
