@@ -119,6 +119,7 @@ def _timed(work: Workload, batch: int, workers: int) -> Row:
     trace = simulate(backend, work.program, work.inputs, steps=steps, batch=batch)
     work.reference.assert_same_spikes(trace)
     session = backend.open(work.program, work.inputs[:batch], steps)
+    started_workers = len(session.workers)
     try:
         times = []
         for _ in range(steps):
@@ -133,7 +134,7 @@ def _timed(work: Workload, batch: int, workers: int) -> Row:
         "network": work.program.network.name,
         "samples": len(work.inputs),
         "batch": batch,
-        "workers": workers,
+        "workers": started_workers,
         "steps": steps,
         "processes": len(work.program.layers),
         "start_s": session.start_seconds,
