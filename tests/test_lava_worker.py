@@ -36,7 +36,7 @@ from snndeploy_backends.lava.supervisor import Limits
 from snndeploy_backends.lava.worker.failures import read_failure, record_failure
 from snndeploy_backends.lava.worker.frames import VERSION, Decoder, Frame
 from snndeploy_backends.lava.worker.job import Job
-from snndeploy_backends.lava.worker.pipeline import SPIKES, Pipeline
+from snndeploy_backends.lava.worker.pipeline import PROBE, SPIKES, Pipeline
 from snndeploy_backends.lava.worker.populations import CountPool
 from snndeploy_backends.lava.worker.projections import CompiledProjection, sources
 from snndeploy_backends.reference.judge import Judge
@@ -59,7 +59,7 @@ class InProcess:
 
 
 class InProcessSession:
-    def __init__(self, job, inputs, folder):
+    def __init__(self, job, inputs, folder=None):
         self.pipeline = Pipeline(job, folder)
         self.pipeline.advance = self.advance
         self.pipeline.begin(inputs.astype(np.int32), 0)
@@ -138,15 +138,31 @@ def test_a_pipeline_begins_anew():
             np.testing.assert_array_equal(ours.spikes[name], spikes)
 
 
+@pytest.mark.parametrize("mode", ["exact", "rate"])
+@pytest.mark.parametrize("layer", ["n1", "n3", "n4"])
+def test_a_probed_layer_has_the_membranes_of_the_judge(layer, mode):
+    network = lava_jobs.skip_network(mode)
+    inputs = grid_inputs(network, 3, 0)
+    session = InProcessSession(Job(network, 3, inputs.shape[1:], 24, probe=layer), inputs)
+    judge = Judge().probe(Program(network), inputs, 6, layer)
+    for t in range(6):
+        step = session.step()
+        shown = session.pipeline.results(spikes=False)
+        np.testing.assert_array_equal(shown[PROBE + "current"], judge.currents[:, t])
+        np.testing.assert_array_equal(shown[PROBE + "before"], judge.membranes[:, t])
+        np.testing.assert_array_equal(shown[PROBE + "after"], judge.membranes[:, t + 1])
+        np.testing.assert_array_equal(step.spikes[layer], judge.spikes[:, t])
+
+
 @settings(max_examples=20, deadline=None)
 @given(integer_networks())
 def test_a_job_survives_the_pipe(network):
-    job = Job(network, 2, grid_inputs(network, 2, 0).shape[1:], 24, True)
+    job = Job(network, 2, grid_inputs(network, 2, 0).shape[1:], 24, True, "n2")
     (frame,) = Decoder().feed(job.frame().encoded())
     back = Job.of(frame)
     assert back.network.hash == network.hash
     assert (back.slots, back.sample, back.state_bits) == (2, job.sample, 24)
-    assert back.paired
+    assert (back.paired, back.probe) == (True, "n2")
 
 
 @given(
