@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from snndeploy.backend import Backend, Folded, Folding, Step
+from snndeploy.backend import Backend, Bounded, Folded, Folding, Step
 from snndeploy.errors import InputError
 from snndeploy.numerics import BoolArray, Int8Array, Int64Array
 from snndeploy.program import Program
@@ -58,7 +58,7 @@ def simulate(
         inputs: int64 samples on the input grid.
         steps: the most steps; default `default_steps(program)`.
         controller: stops samples early; only on backends that stream.
-        batch: samples simulated together.
+        batch: samples simulated together; fewer if the backend cannot hold as many.
         record: keep every spike (N * T * neurons bytes); event counts are kept always.
         progress: told after each batch.
 
@@ -74,6 +74,8 @@ def simulate(
             where=f"backend '{backend.name}'",
             remedy="run the exit policy on the reference backend",
         )
+    if isinstance(backend, Bounded):
+        batch = min(batch, backend.most_samples(program))
     started = time.perf_counter()
     parts: list[_Part] = []
     batch_steps = 0

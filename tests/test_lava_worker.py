@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from dataclasses import replace
 
 import lava_jobs
@@ -109,6 +110,25 @@ def test_unlike_branches(mode):
     inputs = grid_inputs(program.network, 4, 0)
     judge = simulate(Judge(), program, inputs, steps=9)
     judge.assert_same_spikes(simulate(InProcess(), program, inputs, steps=9))
+
+
+class SlowToStart(InProcess):
+    def open(self, program, inputs, steps):
+        time.sleep(0.2)
+        return super().open(program, inputs, steps)
+
+    def most_samples(self, program):
+        return 3
+
+
+def test_a_trace_tells_the_start_apart_from_the_steps():
+    program = Program(lava_jobs.skip_network())
+    inputs = grid_inputs(program.network, 7, 0)
+    trace = simulate(SlowToStart(), program, inputs, steps=4)
+    assert 0.6 <= trace.start_seconds < trace.seconds  # in three batches
+    assert trace.batch_steps == 12
+    assert trace.seconds_per_step == (trace.seconds - trace.start_seconds) / 12
+    assert trace.samples_per_second == 7 / (trace.seconds - trace.start_seconds)
 
 
 def test_what_has_stopped_is_not_simulated_on():

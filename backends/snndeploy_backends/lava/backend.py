@@ -10,7 +10,7 @@ from snndeploy.inputs import on_grid
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
 from snndeploy_backends.lava import environment
-from snndeploy_backends.lava.limits import check_fits
+from snndeploy_backends.lava.limits import check_fits, most_samples
 from snndeploy_backends.lava.settings import Settings
 from snndeploy_backends.lava.streaming import LavaSession
 
@@ -48,6 +48,10 @@ class Lava:
     def install(self, say: Callable[[str], None]) -> None:
         """Make or mend the Lava environment."""
         environment.install(say)
+
+    def most_samples(self, program: Program) -> int:
+        """As many as the free shared memory and the memory limit hold; `open` refuses more."""
+        return most_samples(program, Settings.of(*self.options).memory_bytes)
 
     def open(self, program: Program, inputs: Int64Array, steps: int) -> LavaSession:
         """Start workers that hold all samples, ready for the first step.

@@ -20,14 +20,18 @@ from snndeploy.errors import InputError
 from snndeploy.numerics import BoolArray, Int8Array, Int64Array
 from snndeploy.program import Program
 from snndeploy_backends.lava import supervisor
-from snndeploy_backends.lava.limits import pairs_signs, state_bits
+from snndeploy_backends.lava.limits import (
+    channel_bytes,
+    free_shared_memory_bytes,
+    pairs_signs,
+    state_bits,
+)
 from snndeploy_backends.lava.process_session import SHARED_MEMORY
 from snndeploy_backends.lava.settings import Settings
 from snndeploy_backends.lava.supervisor import Limits, Worker
 from snndeploy_backends.lava.worker.frames import Frame
-from snndeploy_backends.lava.worker.job import CHANNEL_SLOTS, Job
+from snndeploy_backends.lava.worker.job import Job
 from snndeploy_backends.lava.worker.pipeline import PROBE, SPIKES
-from snndeploy_backends.lava.worker.projections import sources
 
 SAMPLES_PER_WORKER = 8
 """A worker takes a second or two to start: fewer samples are not worth one more."""
@@ -246,19 +250,11 @@ class _Spikes(Mapping[str, Int8Array]):
 
 def _check_shared_memory(program: Program, samples: int) -> None:
     """Raise `InputError` if the channels would not fit: writing to them would be a bus error."""
-    try:
-        free = os.statvfs(SHARED_MEMORY)
-    except OSError:
-        return
-    free_bytes = free.f_bavail * free.f_frsize
-    sizes = {layer.name: layer.neurons for layer in program.layers}
-    numbers = sum(sizes[name] for layer in program.layers for name in sources(layer))
-    numbers = numbers * (1 + pairs_signs(program)) + 3 * sizes[program.layers[0].name]
-    needed = numbers * CHANNEL_SLOTS * samples
-    if needed > free_bytes:
+    needed, free = samples * channel_bytes(program), free_shared_memory_bytes()
+    if needed > free:
         raise InputError(
             f"the channels take {needed / 1e6:,.0f} MB of shared memory for {samples} samples, "
-            f"{SHARED_MEMORY} has {free_bytes / 1e6:,.0f} MB left",
+            f"{SHARED_MEMORY} has {free / 1e6:,.0f} MB left",
             where="Lava's channels",
             remedy="run fewer at a time (batch=..), or make it larger (docker run --shm-size)",
         )
