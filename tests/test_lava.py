@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import lava_jobs
@@ -208,13 +209,22 @@ def test_more_memory_than_allowed():
 
 @pytest.mark.usefixtures("folders")
 @needs_proc
-def test_an_interrupt_ends_the_workers():
-    session = lava_jobs.opened()
-    seen = Seen(session)
-    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+def test_an_interrupt_ends_the_workers(monkeypatch):
+    monkeypatch.setattr(lava_backend, "check_fits", lambda *_: None)  # of the many steps
+    rate = replace(lava_jobs.tiny_network(), mode="rate")  # which goes on for as many steps
+    seen: list[Seen] = []
+
+    class Watched(Lava):
+        def open(self, program, inputs, steps):
+            session = super().open(program, inputs, steps)
+            session.step()
+            seen.append(Seen(session))
+            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+            return session
+
     with pytest.raises(KeyboardInterrupt):
-        lava_jobs.run_for_minutes(session)
-    seen.assert_gone()
+        simulate(Watched(), Program(rate), np.full((3, 2), 1), steps=100_000, record=False)
+    seen[0].assert_gone()
 
 
 @needs_proc

@@ -167,25 +167,29 @@ class LavaSession:
     def spikes(self, workers: Sequence[Worker]) -> list[Mapping[str, NDArray[Any]]]:
         """Of the last step; from now on they come with every step."""
         self.asked = True
-        for worker in workers:
-            worker.post(Frame("spikes"))
         self.limits.allow(STEP_SECONDS)
-        return self._gathered(workers)
+        return self._asked(workers, [Frame("spikes")] * len(workers))
 
     def _advance(self) -> tuple[list[_Lane], list[Mapping[str, NDArray[Any]]]]:
         if self.time >= self.steps:
             raise InputError(f"only {self.steps} steps were asked for", where="steps")
         self.time += 1
         active = [lane for lane in self.lanes if lane.running]
+        requests = []
         for lane in active:
             arrays = {} if lane.keep is None else {"keep": lane.keep}
-            lane.worker.post(Frame("step", {"spikes": self.asked}, arrays))
+            requests.append(Frame("step", {"spikes": self.asked}, arrays))
             lane.keep = None
         self.limits.allow(STEP_SECONDS + self._step_seconds())
-        return active, self._gathered([lane.worker for lane in active])
+        return active, self._asked([lane.worker for lane in active], requests)
 
-    def _gathered(self, workers: Sequence[Worker]) -> list[Mapping[str, NDArray[Any]]]:
+    def _asked(
+        self, workers: Sequence[Worker], requests: Sequence[Frame]
+    ) -> list[Mapping[str, NDArray[Any]]]:
+        """The arrays of their answers, one request each."""
         try:
+            for worker, request in zip(workers, requests, strict=True):
+                worker.post(request)
             return [frame.arrays for frame in supervisor.gather(workers, self.limits)]
         except BaseException:
             self._abandon()

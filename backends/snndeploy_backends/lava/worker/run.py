@@ -29,7 +29,7 @@ class LavaNetwork:
     def __init__(self, pipeline: Pipeline) -> None:
         import_lava()
         processes = _connected(pipeline)
-        self.channels = sum(len(names) for process in processes for names in process.heard)
+        self.channels = sum(len(names) for x in processes for names in x.heard.values())
         self.readout = processes[-1]
         self.actors = _started(self.readout)
         pipeline.advance = self._run
