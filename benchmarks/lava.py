@@ -99,7 +99,7 @@ def _resnet8(data: Path, models: Path, images: int) -> Workload:
         )
     model = sd.load(models / "mlperf_tiny_onnx/resnet8_int8_qdq.onnx")
     network = sd.convert(model, train[:CALIBRATION], levels=LEVELS)
-    return _workload(sd.lower(network, sd.hardware("loihi1")), test[:images])
+    return _workload(sd.lower(network), test[:images])
 
 
 def _small() -> Workload:

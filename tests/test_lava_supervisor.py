@@ -13,7 +13,7 @@ import pytest
 
 from snndeploy.errors import InputError, WorkerError
 from snndeploy.program import Program
-from snndeploy_backends.lava import limits, process_session, supervisor
+from snndeploy_backends.lava import limits, sessions, supervisor
 from snndeploy_backends.lava.backend import Lava
 from snndeploy_backends.lava.settings import Settings
 from snndeploy_backends.lava.streaming import LavaSession
@@ -40,7 +40,7 @@ def opened(tmp_path, monkeypatch):
     folders = tmp_path / "folders"
     folders.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folders))
-    monkeypatch.setattr(process_session, "TERM_SECONDS", 0.3)
+    monkeypatch.setattr(sessions, "TERM_SECONDS", 0.3)
     monkeypatch.setattr(supervisor, "FAREWELL_SECONDS", 0.3)
 
     def open_session(*lines: str, samples: int = 1, **options) -> LavaSession:

@@ -56,10 +56,10 @@ class InProcess:
 
     def open(self, program, inputs, steps):
         job = Job(program.network, len(inputs), inputs.shape[1:], self.state_bits)
-        return InProcessSession(job, inputs, self.folder)
+        return InSession(job, inputs, self.folder)
 
 
-class InProcessSession:
+class InSession:
     def __init__(self, job, inputs, folder=None):
         self.pipeline = Pipeline(job, folder)
         self.pipeline.advance = self.advance
@@ -163,7 +163,7 @@ def test_a_pipeline_begins_anew():
 def test_a_probed_layer_has_the_membranes_of_the_judge(layer, mode):
     network = lava_jobs.skip_network(mode)
     inputs = grid_inputs(network, 3, 0)
-    session = InProcessSession(Job(network, 3, inputs.shape[1:], 24, probe=layer), inputs)
+    session = InSession(Job(network, 3, inputs.shape[1:], 24, probe=layer), inputs)
     judge = Judge().probe(Program(network), inputs, 6, layer)
     for t in range(6):
         step = session.step()

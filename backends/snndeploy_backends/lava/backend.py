@@ -11,8 +11,11 @@ from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
 from snndeploy_backends.lava import environment
 from snndeploy_backends.lava.limits import check_fits, most_samples
+from snndeploy_backends.lava.recorded import RecordedSession
 from snndeploy_backends.lava.settings import Settings
 from snndeploy_backends.lava.streaming import LavaSession
+
+__all__ = ["Lava", "RecordedSession"]
 
 
 class Lava:

@@ -8,7 +8,7 @@ from snndeploy.nodes import WEIGHTED, Conv2d, Linear, Scale
 from snndeploy.numerics import check_word, mantissas
 from snndeploy.program import Program
 from snndeploy.ranges import ranges
-from snndeploy_backends.lava.process_session import SHARED_MEMORY
+from snndeploy_backends.lava.sessions import SHARED_MEMORY
 from snndeploy_backends.lava.worker.job import CHANNEL_SLOTS
 from snndeploy_backends.lava.worker.projections import sources
 

@@ -26,7 +26,7 @@ from snndeploy_backends.lava.limits import (
     pairs_signs,
     state_bits,
 )
-from snndeploy_backends.lava.process_session import SHARED_MEMORY
+from snndeploy_backends.lava.sessions import SHARED_MEMORY
 from snndeploy_backends.lava.settings import Settings
 from snndeploy_backends.lava.supervisor import Limits, Worker
 from snndeploy_backends.lava.worker.frames import Frame

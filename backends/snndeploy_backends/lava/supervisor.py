@@ -16,7 +16,7 @@ from typing import Any
 
 from snndeploy import errors as core
 from snndeploy.errors import DoesNotFitError, SnnDeployError, WorkerError
-from snndeploy_backends.lava.process_session import ProcessSession
+from snndeploy_backends.lava.sessions import Session
 from snndeploy_backends.lava.settings import MEMORY_VARIABLE, TIMEOUT_VARIABLE
 from snndeploy_backends.lava.worker.frames import Decoder, Frame
 
@@ -76,7 +76,7 @@ class Worker:
         assert self.process.stdout is not None
         self.requests, self.replies = self.process.stdin.fileno(), self.process.stdout.fileno()
         os.set_blocking(self.requests, False)
-        self.session = ProcessSession(self.process)
+        self.session = Session(self.process)
         self.last_beat, self.hung_up = time.monotonic(), False
 
     def post(self, frame: Frame) -> None:
@@ -267,7 +267,7 @@ def end(workers: list[Worker], orderly: bool) -> None:
 
 
 def _take_leave(workers: Sequence[Worker]) -> None:
-    """Wait for all to end; those that hang are left to `ProcessSession.end`."""
+    """Wait for all to end; those that hang are left to `Session.end`."""
     deadline = time.monotonic() + FAREWELL_SECONDS
     for worker in workers:
         while worker.process.poll() is None and time.monotonic() < deadline:

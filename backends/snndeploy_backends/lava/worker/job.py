@@ -66,19 +66,15 @@ class Job:
         """The request to open this job."""
         arrays: dict[str, NDArray[Any]] = {}
         network = self.network
+        described = {field.name: getattr(network, field.name) for field in fields(network)}
+        described["nodes"] = [_described(node, arrays) for node in network.nodes]
         details = {
             "slots": self.slots,
             "sample": self.sample,
             "state_bits": self.state_bits,
             "paired": self.paired,
             "probe": self.probe,
-            "network": {
-                "name": network.name,
-                "mode": network.mode,
-                "window": network.window,
-                "edges": network.edges,
-                "nodes": [_described(node, arrays) for node in network.nodes],
-            },
+            "network": described,
         }
         return Frame("open", details, arrays)
 
@@ -86,11 +82,12 @@ class Job:
     def of(frame: Frame) -> Job:
         """The job of such a request."""
         given = frame.details
-        described = given["network"]
-        nodes = tuple(_node(entry, frame.arrays) for entry in described["nodes"])
-        edges = tuple((source, target) for source, target in described["edges"])
+        described = dict(given["network"])
+        nodes = tuple(_node(entry, frame.arrays) for entry in described.pop("nodes"))
+        edges = tuple((source, target) for source, target in described.pop("edges"))
+        history = tuple(described.pop("history"))
         return Job(
-            Network(described["name"], nodes, edges, described["mode"], described["window"]),
+            Network(nodes=nodes, edges=edges, history=history, **described),
             given["slots"],
             tuple(given["sample"]),
             given["state_bits"],

@@ -24,7 +24,7 @@ _POLL_SECONDS = 0.02
 _PSS = re.compile(r"^Pss:\s+(\d+) kB", re.MULTILINE)
 
 
-class ProcessSession:
+class Session:
     """The session that `leader` leads."""
 
     def __init__(self, leader: subprocess.Popen[bytes]) -> None:
