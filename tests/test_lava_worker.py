@@ -178,7 +178,7 @@ def test_a_probed_layer_has_the_membranes_of_the_judge(layer, mode):
 @given(integer_networks())
 def test_a_job_survives_the_pipe(network):
     job = Job(network, 2, grid_inputs(network, 2, 0).shape[1:], 24, True, "n2")
-    (frame,) = Decoder().feed(job.frame().encoded())
+    (frame,) = Decoder().feed(b"".join(job.frame().encoded()))
     back = Job.of(frame)
     assert back.network.hash == network.hash
     assert (back.slots, back.sample, back.state_bits) == (2, job.sample, 24)
@@ -192,7 +192,7 @@ def test_a_job_survives_the_pipe(network):
 )
 def test_frames_survive_a_pipe_that_breaks_them_up(dtypes, shape, size):
     arrays = {f"a{i}": np.ones(shape, dtype) for i, dtype in enumerate(dtypes)}
-    data = 2 * Frame("step", {"spikes": True}, arrays).encoded()
+    data = 2 * b"".join(Frame("step", {"spikes": True}, arrays).encoded())
     decoder, frames = Decoder(), []
     for start in range(0, len(data), size):
         frames += decoder.feed(data[start : start + size])

@@ -21,6 +21,7 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lies,
 TERM_SECONDS = 5.0
 KILL_SECONDS = 5.0
 _POLL_SECONDS = 0.02
+_MAPPED = re.compile(rf"{SHARED_MEMORY}/psm_\w+")
 _PSS = re.compile(r"^Pss:\s+(\d+) kB", re.MULTILINE)
 
 
@@ -30,24 +31,20 @@ class Session:
     def __init__(self, leader: subprocess.Popen[bytes]) -> None:
         self.leader = leader
         self.id = leader.pid
-        self._known = [leader.pid]
-        self._shared: set[Path] = set()
+        self._known, self._noted = [leader.pid], False
+        self._shared: set[str] = set()
 
     def members(self) -> list[int]:
         """The processes of the session that are not zombies, as far as /proc tells."""
-        found = []
-        for entry in PROC.glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):
-                # The command, in parentheses, may hold spaces.
-                state, _, _, session, *_ = entry.read_text().rpartition(")")[2].split()
-                if int(session) == self.id and state not in "ZX":
-                    found.append(int(entry.parent.name))
-        return found
+        with contextlib.suppress(OSError):
+            names = (entry.name for entry in PROC.iterdir())
+            return [int(name) for name in names if name.isdecimal() and self._holds(name)]
+        return []
 
     def note(self, processes: Sequence[int]) -> None:
-        """Remember its processes, and the shared memory that they hold, to free it in the end."""
-        self._known = [self.id, *processes]
-        self._note_shared_memory()
+        """Remember its processes, and its shared memory, all of which the leader holds now."""
+        self._known, self._noted = [self.id, *processes], True
+        self._note_shared_memory([self.id])
 
     def memory_bytes(self) -> int:
         """What the noted processes hold; a page that n of them share counts 1/n for each."""
@@ -55,7 +52,8 @@ class Session:
 
     def terminate(self) -> None:
         """Ask all of them to end."""
-        self._note_shared_memory()
+        if not self._noted:
+            self._note_shared_memory(self.members())
         if self._alive():
             self._signal(signal.SIGTERM)
             self._signal(signal.SIGCONT)  # a stopped process takes its SIGTERM only now
@@ -71,25 +69,34 @@ class Session:
             self._signal(signal.SIGKILL)
             self._wait(KILL_SECONDS)
         for path in self._shared:
-            path.unlink(missing_ok=True)
+            Path(path).unlink(missing_ok=True)
         self._shared.clear()
 
-    def _note_shared_memory(self) -> None:
-        for pid in self.members():
-            with contextlib.suppress(OSError):
-                for line in (PROC / str(pid) / "maps").read_text().splitlines():
-                    self._note(line.split(maxsplit=5)[5:])
-                for entry in (PROC / str(pid) / "fd").iterdir():
-                    with contextlib.suppress(OSError):
-                        self._note([str(entry.readlink())])
+    def _holds(self, pid: int | str) -> bool:
+        """Whether a process belongs to the session and is not a zombie."""
+        with contextlib.suppress(OSError, ValueError):
+            text = Path(f"{PROC}/{pid}/stat").read_text()
+            # The command, in parentheses, may hold spaces.
+            state, _, _, session, *_ = text.rpartition(")")[2].split()
+            return int(session) == self.id and state not in "ZX"
+        return False
 
-    def _note(self, paths: list[str]) -> None:
-        for path in paths:
-            if Path(path).parent == SHARED_MEMORY and Path(path).name.startswith("psm_"):
-                self._shared.add(Path(path))
+    def _note_shared_memory(self, processes: Sequence[int]) -> None:
+        for pid in processes:
+            with contextlib.suppress(OSError):
+                self._shared.update(_MAPPED.findall(Path(f"{PROC}/{pid}/maps").read_text()))
+            with contextlib.suppress(OSError):
+                for handle in Path(f"{PROC}/{pid}/fd").iterdir():
+                    with contextlib.suppress(OSError):
+                        self._shared.update(_MAPPED.findall(str(handle.readlink())))
 
     def _alive(self) -> bool:
-        return self.leader.poll() is None or bool(self.members())
+        """Asks those first who are known to have been there."""
+        return (
+            self.leader.poll() is None
+            or any(self._holds(pid) for pid in self._known)
+            or bool(self.members())
+        )
 
     def _wait(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds

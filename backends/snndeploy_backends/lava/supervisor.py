@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import select
 import selectors
@@ -30,7 +32,7 @@ MEMORY_SECONDS = 1.0
 _POLL_SECONDS = 0.1
 _MOST_AT_ONCE = 1.0
 """Time beyond this between two looks was not the workers': this process was stopped."""
-_PIPE_BYTES = 1 << 16
+_PIPE_BYTES = 1 << 20
 _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",  # the layers' processes share the cores
     "OMP_NUM_THREADS": "1",
@@ -76,12 +78,13 @@ class Worker:
         assert self.process.stdout is not None
         self.requests, self.replies = self.process.stdin.fileno(), self.process.stdout.fileno()
         os.set_blocking(self.requests, False)
+        _widen(self.replies)
         self.session = Session(self.process)
         self.last_beat, self.hung_up = time.monotonic(), False
 
     def post(self, frame: Frame) -> None:
         """Hand over a request; what does not fit into the pipe goes when `gather` is called."""
-        self.waiting.append(memoryview(frame.encoded()))
+        self.waiting.extend(frame.encoded())
         self.last_beat = time.monotonic()
         self.write()
 
@@ -274,6 +277,12 @@ def _take_leave(workers: Sequence[Worker]) -> None:
             if select.select([worker.replies], [], [], 0)[0]:
                 os.read(worker.replies, _PIPE_BYTES)  # beats, lest it waits for room
             time.sleep(0.01)
+
+
+def _widen(pipe: int) -> None:
+    """Let a pipe hold more at a time, where the system can and allows it."""
+    with contextlib.suppress(AttributeError, OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _reported(failure: Mapping[str, Any]) -> SnnDeployError:

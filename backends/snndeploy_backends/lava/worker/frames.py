@@ -54,19 +54,19 @@ class Frame:
     details: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
-    def encoded(self) -> bytes:
-        """The frame as it goes over the pipe.
+    def encoded(self) -> list[memoryview]:
+        """The frame as it goes over the pipe, in pieces. Large arrays are not copied.
 
         Raises:
             WorkerError: it is larger than the caps.
         """
-        arrays = {name: np.asarray(array) for name, array in self.arrays.items()}
-        shapes = [[name, a.dtype.name, a.shape] for name, a in arrays.items()]
+        shapes = [[name, a.dtype.name, a.shape] for name, a in self.arrays.items()]
         head = json.dumps({**self.details, "kind": self.kind, "arrays": shapes}).encode()
-        body = [array.tobytes() for array in arrays.values()]
-        size = sum(map(len, body))
+        arrays = [np.ascontiguousarray(a) for a in self.arrays.values() if a.size]
+        size = sum(array.nbytes for array in arrays)
         _check_caps(len(head), size)
-        return b"".join([_PREFIX.pack(MAGIC, VERSION, len(head), size), head, *body])
+        first = _PREFIX.pack(MAGIC, VERSION, len(head), size) + head
+        return [memoryview(first), *(array.data.cast("B") for array in arrays)]
 
 
 class Decoder:
@@ -102,15 +102,14 @@ class Decoder:
         if len(self.buffer) < whole:
             self.missing = whole
             return None
-        content = bytes(self.buffer[_PREFIX.size : whole])
-        del self.buffer[:whole]
+        content, self.buffer = self.buffer, self.buffer[whole:]
         self.missing = _PREFIX.size
-        return _decoded(content, head_size)
+        return _decoded(memoryview(content)[_PREFIX.size : whole], head_size)
 
 
-def _decoded(content: bytes, head_size: int) -> Frame:
+def _decoded(content: memoryview, head_size: int) -> Frame:
     try:
-        details = json.loads(content[:head_size])
+        details = json.loads(bytes(content[:head_size]))
         arrays, at = {}, head_size
         for name, dtype, shape in details.pop("arrays"):
             if dtype not in DTYPES or min(shape, default=0) < 0:

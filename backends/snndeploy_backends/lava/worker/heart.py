@@ -60,11 +60,13 @@ class Heart:
         self, kind: str, arrays: Mapping[str, NDArray[Any]] | None = None, **details: Any
     ) -> None:
         """Send one frame."""
-        data = memoryview(Frame(kind, details, arrays or {}).encoded())
+        pieces = Frame(kind, details, arrays or {}).encoded()
         with self.lock:
             try:
-                while data:
-                    data = data[os.write(self.replies, data) :]
+                while pieces:
+                    pieces[0] = pieces[0][os.write(self.replies, pieces[0]) :]
+                    if not pieces[0]:
+                        del pieces[0]
             except BrokenPipeError:
                 self.die()
 

@@ -81,10 +81,11 @@ class Stage:
         self.epoch, self.change, self.rows = board.epoch, board.change, rows
 
     def _work(self, time: int, messages: Messages) -> None:
-        heard = {name: m[self.rows] for name, m in messages.items()}
+        rows = slice(None) if len(self.rows) == len(self.silence) else self.rows
+        heard = {name: m[rows] for name, m in messages.items()}
         emitted = self.population.step(time, heard)
         self.message = self.record[time % len(self.record)]
-        self.message[self.rows] = emitted.reshape(len(self.rows), -1)
+        self.message[rows] = emitted.reshape(len(self.rows), -1)
 
     def _guarded(self, action: Callable[..., None], *arguments: Any) -> None:
         """Never raise: a process that raises inside Lava leaves its peers waiting for ever.
