@@ -13,7 +13,8 @@ import pytest
 from strategies import grid_inputs
 
 from snndeploy import units
-from snndeploy.cost.estimate import ZERO, Estimate, Interval, Term
+from snndeploy.cost.estimate import Estimate, Term
+from snndeploy.cost.quantity import ZERO, Quantity
 from snndeploy.errors import SnnDeployError
 from snndeploy.network import Network
 from snndeploy.nodes import Conv2d, Flatten, Grid, Input, Linear, MaxPool2d, Neuron, Output
@@ -55,7 +56,7 @@ def minimal(program) -> ReportData:
 @pytest.fixture(scope="module")
 def full(minimal) -> ReportData:
     labels = np.arange(12) % 4
-    price = Interval(20.0, 24.0, 36.0)
+    price = Quantity.spread(20.0, 24.0, 36.0)
     terms = (
         Term("relu", "synop", 900.0, price.times(900), "derived", "A paper, https://example.org/1"),
         Term("relu", "update_active", 40.0, price.times(40), "assumed", "another paper"),
@@ -63,7 +64,17 @@ def full(minimal) -> ReportData:
         Term("chip", "barrier", 6.0, price.times(6), "measured", "another paper"),
     )
     estimate = Estimate(
-        "chip", "A Chip", "chip", "snn", 12, terms, price.times(500), Interval(1, 2, 3), 5, 2, 1
+        "chip",
+        "A Chip",
+        "chip",
+        "snn",
+        12,
+        terms,
+        price.times(500),
+        Quantity.spread(1.0, 2.0, 3.0),
+        5,
+        2,
+        1,
     )
     mac = (Term("relu", "mac", 972.0, price.times(50), "derived", "a third paper"),)
     dense = Estimate("digital", "int8 ANN, dense", "core", "ann", 12, mac, None, None)
@@ -270,11 +281,13 @@ def test_engineering_prefixes(value, text):
 
 
 def test_intervals_write_the_unit_once_where_they_can():
-    assert units.energy_range(Interval(100.0, 120.0, 250.0)) == "100 to 250 pJ"
-    assert units.energy_range(Interval(800.0, 900.0, 2100.0)) == "800 pJ to 2.10 nJ"
+    assert units.energy_range(Quantity.spread(100.0, 120.0, 250.0)) == "100 to 250 pJ"
+    assert units.energy_range(Quantity.spread(800.0, 900.0, 2100.0)) == "800 pJ to 2.10 nJ"
     assert units.energy_range(None) == units.NONE
-    assert units.energy_in_full(Interval(183e3, 743e3, 2.2e6)) == "743 nJ (183 nJ to 2.20 µJ)"
-    assert units.latency_in_full(Interval(1.0, 2.0, 3.0)) == "2.00 µs (1.00 to 3.00 µs)"
+    assert (
+        units.energy_in_full(Quantity.spread(183e3, 743e3, 2.2e6)) == "743 nJ (183 nJ to 2.20 µJ)"
+    )
+    assert units.latency_in_full(Quantity.spread(1.0, 2.0, 3.0)) == "2.00 µs (1.00 to 3.00 µs)"
     assert units.latency_in_full(None, "unknown") == "unknown"
 
 
