@@ -121,7 +121,7 @@ def test_memory_that_both_sides_use_cancels_in_part():
 
 
 def test_the_tornado_moves_one_thing_at_a_time():
-    program, _, found = priced(np.ones((3, 1), int))
+    _, _, found = priced(np.ones((3, 1), int))
     swings = {swing.name: swing for swing in tornado(found)}
     nominal = found.energy_pj.nominal
     synop, count = hardware("loihi1").energy.synop, 4

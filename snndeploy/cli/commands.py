@@ -16,6 +16,7 @@ from snndeploy.cli import (
     hardware_views,
     headroom_commands,
     model_views,
+    placement_commands,
     sweep_commands,
     views,
 )
@@ -357,6 +358,9 @@ def energy(
         full, stopped = run_both(program, samples, policy, tell)
     snn = deploy.estimate(program, full if stopped is None else stopped, full)
     hardware_views.show_energy(snn, ann_baselines(program, full, baseline), json)
+
+
+app.command()(placement_commands.placement)
 
 
 @app.command()

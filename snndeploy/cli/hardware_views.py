@@ -36,8 +36,12 @@ def show_energy(snn: Estimate, baselines: Sequence[Estimate], json: bool) -> Non
     rows = []
     energies = snn.by_event()
     for event, terms in groups.items():
-        unpriced = any(term.energy_pj is None and term.count > 0 for term in terms)
-        energy = "no price" if unpriced else units.energy_in_full(energies[event])
+        if any(term.energy_pj is None and term.count > 0 for term in terms):
+            energy = "no price"
+        elif all(term.inside for term in terms):
+            energy = "inside another price"
+        else:
+            energy = units.energy_in_full(energies[event])
         count = sum(term.count for term in terms)
         rows.append((event, units.count(count), energy, weakest_grade(terms) or ""))
     console.table(["event", ">count", ">energy (low to high)", "grade"], rows)
@@ -69,14 +73,12 @@ def show_energy(snn: Estimate, baselines: Sequence[Estimate], json: bool) -> Non
 
 def _show_doubts(snn: Estimate, baselines: Sequence[Estimate]) -> None:
     """Verdicts against the baselines, and what moves the energy most."""
-    found = [compare(snn, theirs) for theirs in baselines]
-    rows = [
-        (c.theirs, UNKNOWN if c.ratio is None else units.ratio_in_full(c.ratio), c.basis, c.verdict)
-        for c in found
-    ]
-    if rows:
-        console.say()
-        console.table(["baseline over network", ">ratio (low to high)", "energy", "verdict"], rows)
+    for theirs in baselines:
+        found = compare(snn, theirs)
+        basis = (
+            "" if found.ratio is None else f" {units.ratio_in_full(found.ratio)}, {found.basis}:"
+        )
+        console.say(f"\n{found.theirs} over the network:{basis} {found.verdict}")
     swings = [(s.name, units.energy_span(s.low_pj, s.high_pj)) for s in tornado(snn)[:_SWINGS]]
     if swings:
         console.say()

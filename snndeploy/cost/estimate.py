@@ -9,6 +9,9 @@ from typing import Any, Literal
 from snndeploy.cost.quantity import LEVEL, Quantity, summed
 from snndeploy.hardware import GRADES, Grade
 
+INSIDE = "inside the price of "
+"""How the source of a term begins whose energy another event's price holds."""
+
 
 @dataclass(frozen=True)
 class Term:
@@ -31,6 +34,11 @@ class Term:
     source: str = ""
     ends_pj: tuple[float, float] | None = None
     counted_pj: Quantity | None = None
+
+    @property
+    def inside(self) -> bool:
+        """Whether another event's price holds the energy."""
+        return self.energy_pj is not None and self.source.startswith(INSIDE)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from snndeploy.cost.bootstrap import resampled_means
-from snndeploy.cost.estimate import Term
+from snndeploy.cost.estimate import INSIDE, Term
 from snndeploy.cost.quantity import ZERO, Quantity, draws_of
 from snndeploy.hardware import Constant, Grade, HardwareProfile
 from snndeploy.network import Network
@@ -130,7 +130,7 @@ def price_of(profile: HardwareProfile, event: str, dense: bool, held: Held) -> P
         return Price.of(energy.synop_conv)
     inside = profile.inside.get(event)
     if inside is not None:
-        source = f"inside the price of {inside.holder}: {inside.source}"
+        source = f"{INSIDE}{inside.holder}: {inside.source}"
         return Price(None, 0.0, inside.grade, source)
     constant: Constant | None = getattr(energy, event)
     if constant is not None:

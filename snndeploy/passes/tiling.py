@@ -13,7 +13,7 @@ from snndeploy.hardware import HardwareProfile
 from snndeploy.layers import Layer
 from snndeploy.measure.synapses import arrivals, presynaptic, source_shapes, synapse_words
 from snndeploy.network import Network
-from snndeploy.nodes import Linear, Shape
+from snndeploy.nodes import Conv2d, Linear, Shape
 from snndeploy.numerics import BoolArray
 from snndeploy.passes.limits import Misfit
 from snndeploy.passes.remedies import axon_remedy, fan_in_remedy, synapse_remedy
@@ -204,7 +204,7 @@ class Cutter:
         found: list[Misfit] = []
         smallest: list[dict[str, int]] = []
         if not self.tiles and not self.shares:
-            smallest = [self.needs(tile) for tile in self._tiles(Sizes(1, 1, 1))]
+            smallest = [self.needs(tile) for tile in self._worst(Sizes(1, 1, 1))]
         for name in ("neurons_per_core", "synapse_bits_per_core", "axons_in_per_core"):
             limit = getattr(self.limits, name)
             most = max((need[name] for need in smallest), default=0)
@@ -213,11 +213,15 @@ class Cutter:
                 text = f"one neuron takes {most} {what} on its core"
                 remedy = self._remedy(name, most, limit)
                 found.append(Misfit(self.layer.name, text, str(limit), remedy))
+        return [*found, *self.fan_in_misfits()]
+
+    def fan_in_misfits(self) -> list[Misfit]:
+        """A fan-in that is too large, if it is."""
         most, limit = self._fan_in(), self.limits.fan_in
-        if limit is not None and most > limit:
-            text = f"a neuron has {most} synapses"
-            found.append(Misfit(self.layer.name, text, str(limit), fan_in_remedy(most, limit)))
-        return found
+        if limit is None or most <= limit:
+            return []
+        text = f"a neuron has {most} synapses"
+        return [Misfit(self.layer.name, text, str(limit), fan_in_remedy(most, limit))]
 
     def _remedy(self, name: str, most: int, limit: int) -> str:
         if name == "axons_in_per_core":
@@ -236,15 +240,46 @@ class Cutter:
 
     def _tiles(self, sizes: Sizes) -> list[Tile]:
         return [
-            Tile(
-                (c, min(c + sizes.channels, self.channels)),
-                (r, min(r + sizes.rows, self.rows)),
-                (x, min(x + sizes.columns, self.columns)),
-            )
-            for c in range(0, self.channels, sizes.channels)
-            for r in range(0, self.rows, sizes.rows)
-            for x in range(0, self.columns, sizes.columns)
+            self._tile(sizes, c, r, x)
+            for c in range(-(-self.channels // sizes.channels))
+            for r in range(-(-self.rows // sizes.rows))
+            for x in range(-(-self.columns // sizes.columns))
         ]
+
+    def _tile(self, sizes: Sizes, channel: int, row: int, column: int) -> Tile:
+        """The tile of a place in the grid of tiles."""
+        c, r, x = channel * sizes.channels, row * sizes.rows, column * sizes.columns
+        return Tile(
+            (c, min(c + sizes.channels, self.channels)),
+            (r, min(r + sizes.rows, self.rows)),
+            (x, min(x + sizes.columns, self.columns)),
+        )
+
+    def _worst(self, sizes: Sizes) -> list[Tile]:
+        """Tiles that need the most: all others need as much as one of them, or less.
+
+        Windows are regular along rows and columns; only groups of channels may start anywhere.
+        """
+        pairs = (
+            (self.channels, sizes.channels),
+            (self.rows, sizes.rows),
+            (self.columns, sizes.columns),
+        )
+        counts = [-(-whole // part) for whole, part in pairs]
+        kept = [_telling(count) for count in counts]
+        if self._grouped:
+            kept[0] = set(range(counts[0]))
+        return [
+            self._tile(sizes, c, r, x)
+            for c in sorted(kept[0])
+            for r in sorted(kept[1])
+            for x in sorted(kept[2])
+        ]
+
+    @cached_property
+    def _grouped(self) -> bool:
+        ops = (op for p in self.layer.projections for op in p.ops)
+        return any(isinstance(op, Conv2d) and op.groups > 1 for op in ops)
 
     def _fit(self, sizes: Sizes, capped: bool = True) -> bool:
         neurons = sizes.channels * sizes.rows * sizes.columns
@@ -256,9 +291,15 @@ class Cutter:
             return False
         return all(
             getattr(limits, name) is None or need <= getattr(limits, name)
-            for tile in self._tiles(sizes)
+            for tile in self._worst(sizes)
             for name, need in self.needs(tile).items()
         )
+
+
+def _telling(count: int) -> set[int]:
+    """The first, the middle and the last of so many pieces, and their neighbours."""
+    middle = count // 2
+    return {0, 1, middle - 1, middle, middle + 1, count - 2, count - 1} & set(range(count))
 
 
 def _largest(most: int, fits: Callable[[int], bool]) -> int:

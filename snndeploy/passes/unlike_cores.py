@@ -36,7 +36,7 @@ def on_one_core(
         for name, need in needs.items():
             sums[name] += need
             most[name] = max(most[name], (layer.name, need), key=lambda pair: pair[1])
-        misfits += [m for m in cutter.misfits() if "synapses" in m.found]
+        misfits += cutter.fan_in_misfits()
         bits = needs["synapse_bits_per_core"]
         parts.append(CoreAllocation(layer.name, 0, 0, layer.neurons, bits))
     for name, words in _WORDS.items():

@@ -60,6 +60,11 @@ def _row(
     priced = [term for term in terms if term.energy_pj is not None]
     if not priced:
         return (*name, units.count(number), "no price", *(units.NONE,) * 5)
+    if all(term.inside for term in priced):
+        grade = weakest_grade(priced) or units.NONE
+        cited = sorted({known.index(t.source) + 1 for t in priced if t.source in known})
+        refs = ", ".join(f"[{number}]" for number in cited)
+        return (*name, units.count(number), "inside", *(units.NONE,) * 3, grade, refs)
     sums = total(priced)
     each = sums.times(1.0 / max(sum(term.count for term in priced), 1e-300))
     cited = sorted({known.index(t.source) + 1 for t in priced if t.source in known})
