@@ -2,7 +2,7 @@
 
 Dense, or skipping multiplications by zero activations. Memory traffic assumes perfect reuse:
 each weight is read once, each activation written once and read once by every branch, from the
-smallest memory that holds them all. That is a lower bound, which favours the ANN.
+smallest memory that holds all of the layer's. That is a lower bound, which favours the ANN.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from snndeploy import linear_ops
 from snndeploy.connectivity import dense_operations, fan_out
 from snndeploy.cost.estimate import Estimate
-from snndeploy.cost.prices import INTERVALS, Held, resampled, terms, weight_words
+from snndeploy.cost.prices import INTERVALS, held_by, resampled, terms
 from snndeploy.cost.quantity import ZERO
 from snndeploy.errors import ProfileError
 from snndeploy.hardware import HardwareProfile
@@ -30,9 +30,6 @@ from snndeploy.program import Program
 from snndeploy.trace import Trace
 
 Counts = Mapping[str, Int64Array]
-
-_PUBLISHED_BITS = 8
-"""Of an operand where a profile of measured energies names no width."""
 
 
 def estimate_ann(
@@ -63,16 +60,11 @@ def estimate_ann(
         require_spikes(Program(network), trace)
         counts = trace.counts
     each = {x.name: _layer_counts(network, x, counts) for x in layers(network)[1:]}
-    bits = profile.limits.weight_bits or _PUBLISHED_BITS
-    held = Held(
-        weights=-(-weight_words(network) * bits // 8),
-        activations=-(-_largest_activations(network) * bits // 8),
-    )
     notes = [INTERVALS]
     if profile.scope == "per_op":
         notes += [
-            f"{bits} bits, batch 1, perfect reuse: each weight and activation moves once; "
-            "favours the ANN",
+            f"{profile.limits.weight_bits} bits, batch 1, perfect reuse: each weight and "
+            "activation moves once; favours the ANN",
             "requantization and control left out; no static power: taken as 0",
         ]
     if trace is not None and not trace.settled.all():
@@ -85,18 +77,10 @@ def estimate_ann(
         boundary=profile.boundary,
         kind="ann",
         samples=1 if trace is None else len(trace),
-        terms=terms(profile, resampled(each), held=held),
+        terms=terms(profile, resampled(each), held=held_by(network, profile)),
         static_pj=ZERO,
         latency_us=None,
         notes=tuple(notes),
-    )
-
-
-def _largest_activations(network: Network) -> int:
-    """Values that go into a layer and out of it, of the layer with the most."""
-    return max(
-        x.neurons + sum(prod(network.shapes[name]) for name in {p.source for p in x.projections})
-        for x in layers(network)[1:]
     )
 
 

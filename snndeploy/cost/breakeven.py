@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from snndeploy.connectivity import dense_operations
 from snndeploy.cost.estimate import Estimate
-from snndeploy.cost.prices import price_of
-from snndeploy.cost.snn import held_by
+from snndeploy.cost.prices import held_by, price_of
 from snndeploy.measure.synapses import is_dense
 from snndeploy.program import Program
 
@@ -35,7 +34,7 @@ def break_even_spikes(program: Program, ann: Estimate) -> float | None:
     held = held_by(program.network, profile)
     each = 0.0  # energy of one spike through every synapse, pJ
     for layer in program.layers[1:]:
-        price = price_of(profile, "synop", is_dense(layer), held)
+        price = price_of(profile, "synop", is_dense(layer), held[layer.name])
         if layer.kind == "max_pool":
             continue
         if price is None:
@@ -43,7 +42,7 @@ def break_even_spikes(program: Program, ann: Estimate) -> float | None:
         one = price.nominal_pj
         if profile.charged is None:
             for event, times in (("weight_read", 1), ("state_access", 2)):
-                memory = price_of(profile, event, False, held)
+                memory = price_of(profile, event, False, held[layer.name])
                 one += 0.0 if memory is None else times * memory.nominal_pj
         for p in layer.projections:
             if p.source != source or program.network.input.per_step:

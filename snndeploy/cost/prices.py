@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
@@ -11,8 +12,8 @@ from snndeploy.cost.bootstrap import resampled_means
 from snndeploy.cost.estimate import INSIDE, Term
 from snndeploy.cost.quantity import ZERO, Quantity, draws_of
 from snndeploy.hardware import Constant, Grade, HardwareProfile
+from snndeploy.layers import layers
 from snndeploy.network import Network
-from snndeploy.nodes import Conv2d, Linear, Scale
 from snndeploy.numerics import FloatArray
 
 INTERVALS = (
@@ -29,7 +30,7 @@ Counts = Mapping[str, Mapping[str, Quantity]]
 
 @dataclass(frozen=True)
 class Held:
-    """Bytes that are kept in memory: all weights, all membranes, or one layer's activations."""
+    """Bytes that one layer keeps: weights (kernels once), membranes, activations in and out."""
 
     weights: int = 0
     states: int = 0
@@ -81,7 +82,7 @@ def terms(
     profile: HardwareProfile,
     counts: Counts,
     dense: frozenset[str] = frozenset(),
-    held: Held | None = None,
+    held: Mapping[str, Held] | None = None,
 ) -> tuple[Term, ...]:
     """One term for each event that occurs in a layer, in network order.
 
@@ -90,16 +91,17 @@ def terms(
 
     Args:
         dense: layers whose synapses are dense; the others pay `synop_conv` if there is one.
-        held: what is kept in memory, for profiles that price it by size.
+        held: what each layer keeps in memory, for profiles that price it by size.
     """
     found: list[Term] = []
     for layer, events in counts.items():
+        kept = (held or {}).get(layer, Held())
         for event, count in events.items():
             if count.nominal == 0:
                 continue
             if profile.charged is not None and event not in profile.charged:
                 continue
-            price = price_of(profile, event, layer in dense, held or Held())
+            price = price_of(profile, event, layer in dense, kept)
             found.append(_term(layer, event, count, price))
     return tuple(found)
 
@@ -139,7 +141,7 @@ def price_of(profile: HardwareProfile, event: str, dense: bool, held: Held) -> P
 
 
 def _memory(profile: HardwareProfile, event: str, held: Held) -> Price | None:
-    """The price of a memory access, from the smallest memory that holds it all."""
+    """The price of a memory access: of the smallest memory that holds all that the layer keeps."""
     limits = profile.limits
     sizes = {
         "weight_read": (held.weights, limits.weight_bits),
@@ -155,6 +157,21 @@ def _memory(profile: HardwareProfile, event: str, held: Held) -> Price | None:
     return None
 
 
-def weight_words(network: Network) -> int:
-    """Weights of a network, kernels counted once."""
-    return sum(n.weight.size for n in network.nodes if isinstance(n, Conv2d | Linear | Scale))
+def held_by(network: Network, profile: HardwareProfile) -> dict[str, Held]:
+    """What each layer keeps, in the profile's words; an activation is as wide as a weight."""
+    width, state = profile.limits.weight_bits or 0, profile.limits.state_bits or 0
+    found = {}
+    for layer in layers(network)[1:]:
+        words = sum(p.weighted.weight.size for p in layer.projections if p.weighted is not None)
+        sources = {p.source for p in layer.projections}
+        values = layer.neurons + sum(prod(network.shapes[name]) for name in sources)
+        found[layer.name] = Held(
+            weights=_bytes(words * width),
+            states=_bytes(layer.neurons * state),
+            activations=_bytes(values * width),
+        )
+    return found
+
+
+def _bytes(bits: int) -> int:
+    return -(-bits // 8)

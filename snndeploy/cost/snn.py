@@ -8,15 +8,13 @@ from typing import Any
 
 from snndeploy.cost.estimate import Estimate, weakest
 from snndeploy.cost.latency import Latency, latency
-from snndeploy.cost.prices import INTERVALS, Counts, Held, fixed, resampled, terms, weight_words
+from snndeploy.cost.prices import INTERVALS, Counts, Held, fixed, held_by, resampled, terms
 from snndeploy.cost.quantity import ZERO, Quantity, summed
 from snndeploy.errors import InputError, ProfileError
 from snndeploy.hardware import Grade, HardwareProfile
-from snndeploy.layers import layers
 from snndeploy.measure.activity import activity
 from snndeploy.measure.events import CHIP, EventCounts, events_of
 from snndeploy.measure.synapses import is_dense
-from snndeploy.network import Network
 from snndeploy.program import Program
 from snndeploy.trace import Trace
 
@@ -68,7 +66,7 @@ def estimate_counts(
     *,
     latency_us: float | None = None,
     cores: int = 0,
-    held: Held | None = None,
+    held: Mapping[str, Held] | None = None,
 ) -> Estimate:
     """Price published counts, by layer and event, of an inference of a known duration.
 
@@ -99,7 +97,7 @@ def _priced(
     time: Latency,
     cores: int,
     dense: frozenset[str],
-    held: Held | None,
+    held: Mapping[str, Held] | None,
 ) -> dict[str, Any]:
     """What of an estimate follows from counts and time."""
     per_chip = profile.limits.cores
@@ -120,13 +118,6 @@ def _priced(
         "cores": cores,
         "chips": chips,
     }
-
-
-def held_by(network: Network, profile: HardwareProfile) -> Held:
-    """Bytes of all weights and of all membranes, in the profile's words."""
-    neurons = sum(x.neurons for x in layers(network)[1:])
-    weights = weight_words(network) * (profile.limits.weight_bits or 0)
-    return Held(-(-weights // 8), -(-neurons * (profile.limits.state_bits or 0) // 8))
 
 
 @dataclass(frozen=True)
