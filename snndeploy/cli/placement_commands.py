@@ -64,6 +64,6 @@ def _show(program: Program, found: PlacementSummary, moved: PlacementSummary) ->
         for name, b in found.balance.items()
     ]
     apart.append(("mesh hops a packet", f"{found.hops:.2f}", f"{moved.hops:.2f}"))
-    share = units.percent(found.crossings), units.percent(moved.crossings)
-    apart.append(("packets to another chip", *share))
+    crossings = units.percent(found.crossings), units.percent(moved.crossings)
+    apart.append(("packets to another chip", *crossings))
     console.table(["", ">in order", ">by traffic"], apart)
