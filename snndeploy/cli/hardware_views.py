@@ -18,14 +18,17 @@ UNKNOWN = "unknown"
 _SWINGS = 5
 
 
-def show_energy(snn: Estimate, baselines: Sequence[Estimate], json: bool) -> None:
-    """Counts before joules, then totals, then the ANN."""
+def show_energy(
+    snn: Estimate, baselines: Sequence[Estimate], json: bool, break_even: Sequence[str] = ()
+) -> None:
+    """Counts before joules, then totals, then the ANN, verdicts and doubts."""
     if json:
         console.as_json(
             {
                 "snn": snn.as_dict() | {"tornado": [swing.as_dict() for swing in tornado(snn)]},
                 "ann": [estimate.as_dict() for estimate in baselines],
                 "comparisons": [compare(snn, theirs).as_dict() for theirs in baselines],
+                "break_even": list(break_even),
             }
         )
         return
@@ -61,6 +64,8 @@ def show_energy(snn: Estimate, baselines: Sequence[Estimate], json: bool) -> Non
         [(name, value, grade or "") for name, value, grade in totals],
     )
     _show_doubts(snn, baselines)
+    for line in break_even:
+        console.say(f"break-even: {line}")
     if snn.unpriced:
         console.say(f"\nno total: the profile has no price for {', '.join(snn.unpriced)}")
     console.say(f"\ngrade {snn.grade}: the weakest constant in the total")
@@ -73,16 +78,18 @@ def show_energy(snn: Estimate, baselines: Sequence[Estimate], json: bool) -> Non
 
 def _show_doubts(snn: Estimate, baselines: Sequence[Estimate]) -> None:
     """Verdicts against the baselines, and what moves the energy most."""
+    console.say()
     for theirs in baselines:
         found = compare(snn, theirs)
         basis = (
             "" if found.ratio is None else f" {units.ratio_in_full(found.ratio)}, {found.basis}:"
         )
-        console.say(f"\n{found.theirs} over the network:{basis} {found.verdict}")
+        console.say(f"{found.theirs} over the network:{basis} {found.verdict}")
     swings = [(s.name, units.energy_span(s.low_pj, s.high_pj)) for s in tornado(snn)[:_SWINGS]]
     if swings:
         console.say()
         console.table(["what moves it most, one at a time", ">energy"], swings)
+        console.say()
 
 
 def show_profiles(found: Sequence[HardwareProfile], json: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from snndeploy.connectivity import dense_operations
 from snndeploy.cost.estimate import Estimate
 from snndeploy.cost.prices import held_by, price_of
@@ -54,6 +56,25 @@ def break_even_rate(program: Program, ann: Estimate, steps: float) -> float | No
     """The same as a firing rate: spikes a synapse and step, over so many steps."""
     spikes = break_even_spikes(program, ann)
     return None if spikes is None or steps <= 0 else spikes / steps
+
+
+def break_even_lines(
+    program: Program, baselines: Iterable[Estimate], spikes_per_synapse: float, steps: float
+) -> tuple[str, ...]:
+    """The break-even against each baseline, and where the network lies, in sentences."""
+    lines = []
+    for baseline in baselines:
+        spikes = break_even_spikes(program, baseline)
+        rate = break_even_rate(program, baseline, steps)
+        if spikes is not None and rate is not None:
+            lines.append(
+                f"Against {baseline.title}: {spikes:.2g} spikes a synapse and inference at most "
+                f"({100 * rate:.2g} % a step), were synaptic operations all that the chip paid for."
+            )
+    if not lines:
+        return ()
+    found = [f"This network: {line}." for line in place_among_marks(spikes_per_synapse, steps)]
+    return (*found, *lines, *(f"Published: {mark}." for mark in PUBLISHED_MARKS))
 
 
 def place_among_marks(spikes_per_synapse: float, steps: float) -> tuple[str, ...]:

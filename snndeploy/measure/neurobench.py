@@ -138,7 +138,7 @@ def _footprint(program: Program) -> int:
     total = _weights(program)[1] * -(-bits // 8)
     for node in program.network.nodes:
         if isinstance(node, Neuron):
-            total += _WORD_BYTES * (node.threshold.size + node.v0.size + np.size(node.bias))
-        elif isinstance(node, Output):
-            total += _WORD_BYTES * int(np.size(node.bias))
+            total += _WORD_BYTES * (node.threshold.size + node.v0.size + node.bias.size)
+        elif isinstance(node, Output) and node.bias is not None:
+            total += _WORD_BYTES * node.bias.size
     return int(total)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from snndeploy import units
 from snndeploy.cost import Comparison, compare, tornado
-from snndeploy.cost.breakeven import PUBLISHED_MARKS, break_even_spikes, place_among_marks
+from snndeploy.cost.breakeven import break_even_lines
 from snndeploy.cost.comparison import static_left_out
 from snndeploy.cost.estimate import Estimate, Term, total, weakest_grade
 from snndeploy.measure import count_events
@@ -154,18 +154,10 @@ def tornado_table(estimate: Estimate, most: int = 8) -> Table:
 
 def break_even(data: ReportData, baselines: Iterable[Estimate]) -> tuple[str, ...]:
     """The spikes a synapse and inference below which the network is cheaper, in sentences."""
-    lines = []
-    for baseline in baselines:
-        even = break_even_spikes(data.program, baseline)
-        if even is not None:
-            lines.append(
-                f"Against {baseline.title}: {even:.2g} spikes a synapse and inference at most, "
-                "were synaptic operations all that the chip paid for."
-            )
-    if lines and data.trace.spikes:
-        found = count_events(data.program, data.trace)
-        lines[:0] = place_among_marks(found.spikes_per_synapse, found.steps)
-    return (*lines, *(f"Published: {mark}." for mark in PUBLISHED_MARKS)) if lines else ()
+    if not data.trace.spikes:
+        return ()
+    found = count_events(data.program, data.trace)
+    return break_even_lines(data.program, baselines, found.spikes_per_synapse, found.steps)
 
 
 def notes(estimate: Estimate, baselines: Iterable[Estimate]) -> tuple[str, ...]:
