@@ -13,11 +13,14 @@ import pytest
 from strategies import grid_inputs
 
 from snndeploy import units
+from snndeploy.cost import estimate_ann, estimate_counts
 from snndeploy.cost.estimate import Estimate, Term
 from snndeploy.cost.quantity import ZERO, Quantity
 from snndeploy.errors import SnnDeployError
+from snndeploy.hardware import hardware
 from snndeploy.network import Network
 from snndeploy.nodes import Conv2d, Flatten, Grid, Input, Linear, MaxPool2d, Neuron, Output
+from snndeploy.passes.partition import place
 from snndeploy.program import Program
 from snndeploy.report import ExitSummary, ReportData, energy, report, tables
 from snndeploy.report.page import render, save
@@ -301,3 +304,25 @@ def test_report_of_a_run_says_what_the_run_knows(full, tmp_path):
 def test_static_energy_that_one_side_leaves_out_is_not_compared(full):
     (found,) = energy.comparisons((full.estimate,), (replace(full.baselines[0], static_pj=ZERO),))
     assert found.basis == "dynamic"
+
+
+def test_what_another_price_holds_is_said_to_be_inside(full):
+    chip = hardware("truenorth")
+    found = estimate_counts(chip, {"relu": {"synop": 100.0}})
+    assert dict(energy.facts(found))["Static share"] == "inside the all-in price"
+    loihi = estimate_counts(hardware("loihi1"), {"relu": {"synop": 9.0, "weight_read": 9.0}})
+    rows = {row[0]: row for row in energy.term_table(loihi).rows}
+    assert rows["weight read"][2] == "inside"
+    assert rows["synaptic operation"][2] == "23.6 to 35.5 pJ"
+    assert energy.tornado_table(loihi).rows[0][0] == "energy.synop"
+    data = replace(full, estimate=loihi, exit_estimate=None)
+    assert "What moves the energy most" in render(data)
+
+
+def test_break_even_and_the_published_marks(program, minimal):
+    placed = place(program.network, hardware("digital_snn_45nm"))
+    dense = estimate_ann(program.network, hardware("digital_int8_45nm"))
+    lines = energy.break_even(replace(minimal, program=placed), (dense,))
+    assert lines[0].startswith("This network: ")
+    assert any("spikes a synapse and inference at most" in line for line in lines)
+    assert sum(line.startswith("Published: ") for line in lines) == 2

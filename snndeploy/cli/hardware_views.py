@@ -10,6 +10,7 @@ from snndeploy.backend import find_backend
 from snndeploy.cli import console
 from snndeploy.cli.views import versions
 from snndeploy.cost import Estimate, Term, compare, tornado
+from snndeploy.cost.comparison import static_inside
 from snndeploy.cost.estimate import weakest_grade
 from snndeploy.errors import BackendMissingError
 from snndeploy.hardware import Constant, HardwareProfile, differences
@@ -52,7 +53,11 @@ def show_energy(
     console.say()
     totals = [
         ("dynamic", units.energy_in_full(snn.dynamic_pj, UNKNOWN), weakest_grade(snn.terms)),
-        ("static", units.energy_in_full(snn.static_pj, UNKNOWN), snn.static_grade),
+        (
+            "static",
+            "inside" if static_inside(snn) else units.energy_in_full(snn.static_pj, UNKNOWN),
+            snn.static_grade,
+        ),
         ("total", units.energy_in_full(snn.energy_pj, UNKNOWN), snn.grade),
         ("latency", units.latency_in_full(snn.latency_us, UNKNOWN), snn.latency_grade),
         ("steps", units.count(snn.steps), None),

@@ -77,5 +77,10 @@ def compare(ours: Estimate, theirs: Estimate) -> Comparison:
 
 
 def static_left_out(estimate: Estimate) -> bool:
-    """Whether an estimate holds no static energy."""
+    """Whether an estimate holds no static energy of its own."""
     return estimate.static_pj is None or estimate.static_pj.nominal == 0
+
+
+def static_inside(estimate: Estimate) -> bool:
+    """Whether static energy is inside the all-in price of a spiking chip's operations."""
+    return estimate.kind == "snn" and estimate.static_pj is not None and static_left_out(estimate)

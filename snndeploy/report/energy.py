@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from snndeploy import units
 from snndeploy.cost import Comparison, compare, tornado
 from snndeploy.cost.breakeven import break_even_lines
-from snndeploy.cost.comparison import static_left_out
+from snndeploy.cost.comparison import static_inside, static_left_out
 from snndeploy.cost.estimate import Estimate, Term, total, weakest_grade
 from snndeploy.measure import count_events
 from snndeploy.report.data import ReportData
@@ -88,7 +88,7 @@ def totals_table(estimates: Iterable[Estimate]) -> Table:
             item.boundary,
             units.energy(item.dynamic_pj),
             units.energy_range(item.dynamic_pj),
-            "left out" if static_left_out(item) else units.energy(item.static_pj),
+            _static(item),
             units.energy(item.energy_pj),
             units.span(item.latency_us, units.US, "s"),
             item.grade or units.NONE,
@@ -99,11 +99,19 @@ def totals_table(estimates: Iterable[Estimate]) -> Table:
     return Table(head, tuple(rows), "llrrrrrl")
 
 
+def _static(estimate: Estimate) -> str:
+    if static_inside(estimate):
+        return "inside"
+    return "left out" if static_left_out(estimate) else units.energy(estimate.static_pj)
+
+
 def facts(estimate: Estimate) -> tuple[tuple[str, str], ...]:
     """Boundary, static share and mapping, as (label, value)."""
     static, whole = estimate.static_pj, estimate.energy_pj
     share = "unknown: the profile has no static power or no times"
-    if static is not None and static.nominal == 0:
+    if static_inside(estimate):
+        share = "inside the all-in price"
+    elif static is not None and static.nominal == 0:
         share = "left out: the profile has no static power"
     elif static is not None and whole is not None and whole.nominal > 0:
         share = f"{units.percent(static.nominal / whole.nominal)} of the total"
