@@ -138,7 +138,7 @@ def test_too_many_cores():
 
 def test_too_many_outgoing_axons():
     with pytest.raises(DoesNotFitError, match=r"layer 'first': .* outgoing axons on a core"):
-        place(image_network(channels=4, size=16), loihi(axons_out_per_core=20))
+        place(image_network(channels=4, size=16), loihi(axons_out_per_core=3))
 
 
 def test_thresholds_and_words():

@@ -17,6 +17,7 @@ from snndeploy.cli import (
     hardware_views,
     headroom_commands,
     model_views,
+    placement_commands,
     sweep_commands,
     views,
 )
@@ -41,8 +42,10 @@ from snndeploy.cli.options import (
     WeightBits,
 )
 from snndeploy.control import load_policy
+from snndeploy.cost.breakeven import break_even_lines
 from snndeploy.errors import BackendMissingError, InputError, SnnDeployError
 from snndeploy.files import save_json
+from snndeploy.measure import count_events
 from snndeploy.nirfile import save
 from snndeploy.program import Program
 from snndeploy.samples import Samples, load_samples
@@ -367,7 +370,13 @@ def energy(
     with console.progress("counting events", json) as tell:
         full, stopped = run_both(program, samples, policy, tell)
     snn = deploy.estimate(program, full if stopped is None else stopped, full)
-    hardware_views.show_energy(snn, ann_baselines(program, full, baseline), json)
+    found = count_events(program, full)
+    beside = ann_baselines(program, full, baseline)
+    lines = break_even_lines(program, beside, found.spikes_per_synapse, found.steps)
+    hardware_views.show_energy(snn, beside, json, lines)
+
+
+app.command()(placement_commands.placement)
 
 
 @app.command()

@@ -18,7 +18,7 @@ from snndeploy.program import Program
 from snndeploy.verify.comparison import BackendResult
 from snndeploy.verify.tiny import tiny_chain, tiny_inputs, tiny_network
 
-profiles_app = typer.Typer(help="Hardware profiles: list, show, check.", no_args_is_help=True)
+profiles_app = typer.Typer(help="Hardware profiles: list, show, check, diff.", no_args_is_help=True)
 backends_app = typer.Typer(help="Backends: versions, what is missing, install, check.")
 
 
@@ -48,6 +48,16 @@ def profiles_check(
         console.as_json({"file": str(file), "name": found.name, "well_formed": True})
         return
     console.say(f"{file}: profile '{found.name}' is well-formed")
+
+
+@profiles_app.command("diff")
+def profiles_diff(
+    left: Annotated[str, typer.Argument(metavar="A", help="A name, or the path of a YAML file.")],
+    right: Annotated[str, typer.Argument(metavar="B", help="The profile to hold it against.")],
+    json: Json = False,
+) -> None:
+    """What differs between two profiles, key by key."""
+    hardware_views.show_differences(hardware(left), hardware(right), json)
 
 
 @backends_app.callback(invoke_without_command=True)
