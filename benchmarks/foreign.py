@@ -23,7 +23,8 @@ from snndeploy import Network, deploy, from_torch, load
 CHUNK = 50
 """Samples that are evaluated together."""
 
-JPEG_IMAGES = 2_000
+JPEG_IMAGES, MNIST_IMAGES = 500, 2_000
+"""Of the test sets; the networks of Brevitas are tested on all of MNIST."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +65,14 @@ class Model:
     training: Samples | None = None
     jpeg: Samples | None = None
 
+    def logits(self, samples: Samples) -> np.ndarray:
+        """The original's logits (N, classes), or what it makes of them in the end."""
+        parts = [samples.theirs[i : i + CHUNK] for i in range(0, len(samples), CHUNK)]
+        return np.concatenate([self.original(part) for part in parts])
+
     def answers(self, samples: Samples) -> np.ndarray:
         """What the original answers, (N,)."""
-        parts = [samples.theirs[i : i + CHUNK] for i in range(0, len(samples), CHUNK)]
-        return np.concatenate([self.original(part) for part in parts]).argmax(1)
+        return self.logits(samples).argmax(1)
 
 
 def resnet8(data: Path, models: Path) -> Model:
@@ -109,7 +114,7 @@ def resnet20(data: Path, models: Path) -> Model:
 def mnist8(data: Path, models: Path) -> Model:
     """The MNIST network of the ONNX zoo: float, max-pools, pixels 0 to 255."""
     file = models / "onnx_mnist8/mnist-8.onnx"
-    parts = _mnist(data, 1.0)
+    parts = _mnist(data, 1.0, MNIST_IMAGES)
     return Model("mnist-8 float (MNIST)", load(file), _runtime(file), "ONNX Runtime", *parts)
 
 
@@ -124,7 +129,7 @@ def sinabs_mnist(data: Path, models: Path) -> Model:
     )
     file = models / "sinabs/mnist_params.pt"
     module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    parts = _mnist(data, 255.0)
+    parts = _mnist(data, 255.0, MNIST_IMAGES)
     network = from_torch(module.eval(), torch.from_numpy(parts[0].ours[:2]), "sinabs_mnist")
     return Model("sinabs CNN float (MNIST)", network, _torch(module), "PyTorch", *parts)
 
@@ -166,8 +171,8 @@ def _cifar(data: Path) -> tuple[cifar.Images, cifar.Images, cifar.Images]:
     return lossless[0], lossless[1], cifar.jpeg_images(data, "test", JPEG_IMAGES)
 
 
-def _mnist(data: Path, scale: float) -> tuple[Samples, Samples]:
-    """Test and training images, their pixels over `scale`."""
+def _mnist(data: Path, scale: float, images: int | None = None) -> tuple[Samples, Samples]:
+    """The first test images and the first training images, their pixels over `scale`."""
 
     def content(name: str, header: int) -> np.ndarray:
         return np.frombuffer(
@@ -176,9 +181,10 @@ def _mnist(data: Path, scale: float) -> tuple[Samples, Samples]:
 
     found = []
     for part in ("t10k", "train"):
-        pixels = content(f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, 1, 28, 28)
+        pixels = content(f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, 1, 28, 28)[:images]
         x = pixels.astype(np.float32) / np.float32(scale)
-        found.append(Samples(x, x, content(f"{part}-labels-idx1-ubyte.gz", 8).astype(np.int64)))
+        labels = content(f"{part}-labels-idx1-ubyte.gz", 8)[: len(x)].astype(np.int64)
+        found.append(Samples(x, x, labels))
     return found[0], found[1]
 
 
