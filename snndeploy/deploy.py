@@ -46,6 +46,7 @@ CHUNK = 32
 """Samples that the integer ANN is evaluated on together; bounds its memory."""
 
 WEIGHT_EXPONENT = Quantize.weight_exponent
+STATE_BITS = Quantize.state_bits
 
 DEFAULTS = ("mse", 99.9, True, "light")
 """Thresholds, percentile, per channel and calibrate, which need levels to be anything else."""
@@ -107,6 +108,7 @@ def convert(
     seed: int = 0,
     weight_bits: int = 8,
     weight_exponent: int = WEIGHT_EXPONENT,
+    state_bits: int = STATE_BITS,
     mode: Mode = "exact",
     window: int | None = None,
     per_step: bool = False,
@@ -137,6 +139,8 @@ def convert(
         weight_bits: of the signed weights, 2 to 16.
         weight_exponent: a weight may have a power of two up to this one as a factor, 0 to 16. It
             makes thresholds and biases exact; use 0 for chips whose weights have no exponent.
+        state_bits: the word of a membrane, 8 to 32, whose bits finer units may use: the more, the
+            fewer counts are rounded otherwise than the model's. 24 fit Loihi.
         mode: `exact` settles to the quantized ANN's integers; `rate` is plain rate coding.
         window: steps during which input and bias are injected; default: as many as the most
             levels of any activation, in exact mode at most 32.
@@ -164,6 +168,7 @@ def convert(
     quantize = Quantize(
         weight_bits=weight_bits,
         weight_exponent=weight_exponent,
+        state_bits=state_bits,
         mode=mode,
         window=window or 0,
         per_step=per_step,

@@ -133,6 +133,8 @@ class Quantize(Pass):
             raise InputError(f"{self.weight_bits}, expected 2 to 16", where="weight bits")
         if not 0 <= self.weight_exponent <= 16:
             raise InputError(f"{self.weight_exponent}, expected 0 to 16", where="weight exponent")
+        if not 8 <= self.state_bits <= 32:
+            raise InputError(f"{self.state_bits}, expected 8 to 32", where="state bits")
 
     def rewrite(self, network: Network) -> Network:
         """An integer network of the same layers, with a `Scale` on each identity branch."""

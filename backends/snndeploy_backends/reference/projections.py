@@ -61,7 +61,7 @@ def spike_map(
     if kind == "int8" and dtype == torch.float32 and ops and _is_int8(ops[0], most):
         op = ops[0]
         assert isinstance(op, Conv2d | Linear)
-        stage = int8_conv(op, zero) if isinstance(op, Conv2d) else int8_linear(op, zero)
+        stage = int8_conv(op, zero, shape) if isinstance(op, Conv2d) else int8_linear(op, zero)
         dense = [*stages, stage, *rest[1:]]
     return _chain(dense)
 
