@@ -45,6 +45,7 @@ from snndeploy.control import load_policy
 from snndeploy.cost.breakeven import break_even_lines
 from snndeploy.errors import BackendMissingError, InputError, SnnDeployError
 from snndeploy.files import save_json
+from snndeploy.inputs import check_labels
 from snndeploy.measure import count_events
 from snndeploy.nirfile import save
 from snndeploy.program import Program
@@ -217,7 +218,7 @@ def run(
     """Simulate samples on one backend."""
     program, samples = _loaded(network, data, limit)
     if samples.y is not None:
-        deploy.check_labels(samples.y, program.network, len(samples))
+        check_labels(samples.y, program.network, len(samples))
     policy = None if exit_policy is None else load_policy(exit_policy)
     with console.progress(f"simulating on {backend}", json) as tell:
         trace = deploy.run(

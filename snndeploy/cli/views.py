@@ -230,6 +230,8 @@ def show_fidelity(found: FidelityReport, json: bool) -> None:
         return
     for sentence in found.sentences():
         console.say(sentence)
+    if not found.layers:
+        return
     console.say(
         "\nCounts that differ, by a layer's own rounding and in all; rounding errors (rms)\n"
     )

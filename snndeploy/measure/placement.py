@@ -147,7 +147,7 @@ class _Tally:
                 mask = presynaptic(layer, program.network.shapes[source], source, held.targets)
                 if held.sources is not None:
                     mask &= held.sources
-                copies = 1 if source == program.network.input.name else profile.axons(mode)
+                copies = 1 if source == program.network.input.name else profile.axons(network.mode)
                 self.held["axons in"][held.core] += int(mask.sum()) * copies
             for p in layer.projections:
                 if p.source in self.spikes and layer.kind != "max_pool":
