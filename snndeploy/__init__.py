@@ -28,6 +28,7 @@ from snndeploy.deploy import (
     run,
 )
 from snndeploy.errors import SnnDeployError
+from snndeploy.foreign import NirTrace, run_nir
 from snndeploy.hardware import HardwareProfile, hardware
 from snndeploy.headroom import Headroom
 from snndeploy.network import Network
@@ -54,6 +55,7 @@ __all__ = [
     "agree",
     "lower",
     "run",
+    "run_nir",
     "compare",
     "certify",
     "calibrate_exit",
@@ -68,6 +70,7 @@ __all__ = [
     "Program",
     "HardwareProfile",
     "Trace",
+    "NirTrace",
     "BackendResult",
     "Planted",
     "Headroom",

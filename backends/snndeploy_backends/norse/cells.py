@@ -23,7 +23,7 @@ with warnings.catch_warnings():
 
 
 class NeuronState(NamedTuple):
-    """Membrane, net spike count, and the steps done."""
+    """Membrane, net spike count (kept in exact mode only), and the steps done."""
 
     v: Tensor
     n: Tensor
@@ -56,19 +56,19 @@ class Bias(nn.Module):
         super().__init__()
         rows = [torch.from_numpy(window_share(total, t, window)) for t in range(window)]
         shares = torch.stack(rows).to(torch.float64)
-        self.window, self.ends = window, ends
-        self.register_buffer("shares", shares.view(window, 1, -1, *(1,) * (dims - 1)))
+        self.window, self.ends, self.any = window, ends, bool(total.any())
+        self.register_buffer("shares", shares.view(window, -1, *(1,) * (dims - 1)))
 
     def inject(self, v: Tensor, t: int) -> Tensor:
         """The membrane plus the share of step `t`."""
-        if self.ends and t >= self.window:
+        if not self.any or (self.ends and t >= self.window):
             return v
         share: Tensor = self.shares[t % self.window]
         return v + share
 
 
 class NeuronParameters(nn.Module):
-    """Threshold (*shape), v0 (C, ...), cap (None: unsigned spikes, no cap) and bias."""
+    """Threshold (1, *shape), v0 (C, ...), cap (None: unsigned spikes, no cap) and bias."""
 
     theta: Tensor
     v0: Tensor
@@ -151,12 +151,14 @@ def _fire(
     x: Tensor, state: NeuronState, p: NeuronParameters, _dt: float
 ) -> tuple[Tensor, NeuronState]:
     v = p.bias.inject(state.v + x, state.t)
+    n = state.n
     if p.cap is None:
         z = (v >= p.theta).to(v.dtype)
     else:
-        up = (v >= p.theta) & (state.n < p.cap)
-        z = up.to(v.dtype) - ((v < 0) & (state.n > 0)).to(v.dtype)
-    return z, NeuronState(v - p.theta * z, state.n + z, state.t + 1)
+        up = (v >= p.theta) & (n < p.cap)
+        z = up.to(v.dtype) - ((v < 0) & (n > 0)).to(v.dtype)
+        n = n + z
+    return z, NeuronState(torch.addcmul(v, p.theta, z, value=-1), n, state.t + 1)
 
 
 def _integrate(
