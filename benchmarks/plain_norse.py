@@ -79,8 +79,9 @@ class Plain:
                 return import_nir._import_norse_module(node)
             v0 = network.by_name[names[id(node)]].v0
             start = torch.from_numpy(v0).float().view(-1, 1, 1)
-            threshold = torch.from_numpy(node.v_threshold).float()
-            cell = SNNCell(fire, partial(_rest, start), Parameters(threshold))
+            parameters = Parameters(0.0)
+            parameters.threshold = torch.from_numpy(node.v_threshold).float()
+            cell = SNNCell(fire, partial(_rest, start), parameters)
             cell.register_forward_hook(partial(self._seen, names[id(node)]))
             return cell
 

@@ -51,7 +51,8 @@ class Graph:
             self.add(nir.Delay(steps * DT), f"delay{index}")
         self.neurons(f"n{index}")
         shape = self.shape
-        if self.draw(st.integers(0, 2)) == 0:
+        loop = self.last.endswith("_fire")  # entered at a second place, it would be ambiguous
+        if not loop and self.draw(st.integers(0, 2)) == 0:
             like = [n for n, s in self.seen[:-1] if s == shape and (n, self.last) not in self.edges]
             if like:
                 self.edges.append((self.draw(st.sampled_from(like)), self.last))
@@ -63,7 +64,7 @@ class Graph:
             weight, bias = rng.normal(0, 1, (out, *shape)), rng.normal(0, 0.3, out)
             plain = draw(st.booleans())
             self.add(nir.Linear(weight) if plain else nir.Affine(weight, bias), name, (out,))
-        elif len(shape) == 3 and draw(st.integers(0, 2)) == 0:
+        elif len(shape) == 3 and min(shape[1:]) > 1 and draw(st.integers(0, 2)) == 0:
             kind = draw(st.sampled_from([nir.SumPool2d, nir.AvgPool2d]))
             size = tuple((n - 2) // 2 + 1 for n in shape[1:])
             two, none = np.array([2, 2]), np.array([0, 0])
@@ -79,7 +80,7 @@ class Graph:
         draw, rng, shape = self.draw, self.rng, self.shape
         groups = draw(st.sampled_from([g for g in (1, 2, 4) if shape[0] % g == 0]))
         out, dims = 2 * groups, len(shape) - 1
-        kernel = tuple(draw(st.integers(1, 3)) for _ in range(dims))
+        kernel = tuple(draw(st.integers(1, min(3, side))) for side in shape[1:])
         weight = rng.normal(0, 1, (out, shape[0] // groups, *kernel))
         same = draw(st.integers(0, 3)) == 0
         stride = (1,) * dims if same else tuple(draw(st.integers(1, 2)) for _ in range(dims))
@@ -93,7 +94,8 @@ class Graph:
         if dims == 1:
             stride, dilation = stride[0], dilation[0]
             padding = padding if same else padding[0]
-        node = kind(None, weight, stride, padding, dilation, groups, rng.normal(0, 0.3, out))
+        into = np.array(shape[1:]) if dims == 2 else shape[1]
+        node = kind(into, weight, stride, padding, dilation, groups, rng.normal(0, 0.3, out))
         self.add(node, name, (out, *size))
 
     def neurons(self, name: str) -> None:

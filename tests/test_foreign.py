@@ -170,7 +170,7 @@ def test_nested_graphs_are_opened(file):
     }
     graph = written(file, outer, edges=[("input", "part"), ("part", "output")], dt=1.0)
     assert {"part.linear", "part.li"} <= {node.name for node in graph.nodes}
-    np.testing.assert_allclose(run_nir(graph, [[[3.0]]]).outputs, [[[6.0 + 1 - 1]]])
+    np.testing.assert_allclose(run_nir(graph, [[[3.0]]]).outputs, [[[7.0]]])
 
 
 def test_all_that_is_not_understood_is_named_at_once(file):
@@ -198,13 +198,13 @@ def test_all_that_is_not_understood_is_named_at_once(file):
         ([nir.LI(*(np.full(1, x) for x in (0.1, 1, 0)))], "shorter than the step"),
         ([nir.LI(*(np.full(1, x) for x in (-1, 1, 0)))], "shorter than the step"),
         ([nir.LI(np.full(1, np.nan), np.ones(1), np.ones(1))], "not made of finite numbers"),
-        ([nir.LI(*np.ones((3, 4)))], r"tau has shape \(4,\), its input \(2,\)"),
+        ([nir.LI(*np.ones((3, 4)))], r"r has shape \(4,\), its input \(2,\)"),
         ([nir.Delay(np.array([0.3]))], "no whole number"),
         ([nir.Delay(np.array([-1.0]))], "delays from"),
         ([nir.Delay(np.array([1e9]))], "delays from"),
         ([nir.Linear(np.ones((2, 3)))], r"weight \(2, 3\) on an input of shape \(2,\)"),
         ([nir.Affine(np.ones((2, 2)), np.ones(3))], "a bias of shape"),
-        ([nir.Conv2d(None, np.ones((1, 1, 1, 1)), 1, 0, 1, 1, np.ones(1))], "on an input of shape"),
+        ([nir.Conv2d((1, 1), np.ones((1, 1, 1, 1)), 1, 0, 1, 1, np.ones(1))], "on an input of shape"),
     ],
 )
 def test_what_makes_no_sense_is_refused(file, nodes, words):

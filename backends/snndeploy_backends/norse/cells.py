@@ -7,6 +7,7 @@ neither signed spikes nor a bias over a window.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -151,12 +152,10 @@ def _fire(
     x: Tensor, state: NeuronState, p: NeuronParameters, _dt: float
 ) -> tuple[Tensor, NeuronState]:
     v = p.bias.inject(state.v + x, state.t)
-    n = state.n
-    if p.cap is None:
-        z = (v >= p.theta).to(v.dtype)
-    else:
-        up = (v >= p.theta) & (n < p.cap)
-        z = up.to(v.dtype) - ((v < 0) & (n > 0)).to(v.dtype)
+    z, n = _where(torch.ge, v, p.theta), state.n
+    if p.cap is not None:
+        z *= _where(torch.lt, n, p.cap)
+        z.addcmul_(_where(torch.lt, v, 0), _where(torch.gt, n, 0), value=-1)
         n = n + z
     return z, NeuronState(torch.addcmul(v, p.theta, z, value=-1), n, state.t + 1)
 
@@ -166,3 +165,9 @@ def _integrate(
 ) -> tuple[Tensor, IntegratorState]:
     v = p.inject(state.v + x, state.t)
     return v, IntegratorState(v, state.t + 1)
+
+def _where(compare: Callable[..., Tensor], a: Tensor, b: Tensor | float) -> Tensor:
+    """Ones where the comparison holds, else zeros, as floats: by way of bool it takes ten times
+    as long."""
+    return compare(a, b, out=torch.empty_like(a))
+

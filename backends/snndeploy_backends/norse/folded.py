@@ -15,6 +15,7 @@ from itertools import repeat
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -121,13 +122,13 @@ class NorseWalk(Walk):
             self._shaped(layer, out[t]).copy_(spikes)
             if self.plan.signed and t >= driven and not spikes.any():
                 break
-        events = (out != 0).sum(dim=2, dtype=torch.int32).cpu().numpy().astype("int64")
+        events = _events(out)
         return self._trimmed(layer, out.view(torch.uint8).add_(layer.zero), events)
 
     def read_out(self, drive: Drive, steps: int) -> Int64Array:
         """The readout's membranes after each step, int64 (n, T, classes)."""
         membranes = list(self._stepped(self.plan.layers[-1], drive, steps))
-        logits: Int64Array = torch.stack(membranes, dim=1).cpu().numpy().astype("int64")
+        logits: Int64Array = torch.stack(membranes, dim=1).cpu().numpy().astype(np.int64)
         return logits
 
     def _stepped(self, layer: LayerPlan, drive: Drive, steps: int) -> Iterator[Tensor]:
@@ -152,6 +153,15 @@ class NorseWalk(Walk):
     def _shaped(self, layer: LayerPlan, x: Tensor) -> Tensor:
         """(n, K) with the channels innermost, as a view (n, *shape) with the channels first."""
         return channels_first(x.view(self.rows, *layer.shape))
+
+
+def _events(spikes: Tensor) -> Int64Array:
+    """How many of (T, n, K) are not zero, (T, n); by NumPy, where it can see them."""
+    if spikes.device.type != "cpu":
+        return (spikes != 0).sum(dim=2).cpu().numpy()
+    steps, rows, _ = spikes.shape
+    counts = [np.count_nonzero(row) for row in spikes.flatten(0, 1).numpy()]
+    return np.array(counts, np.int64).reshape(steps, rows)
 
 
 def _channels_last(cell: Any) -> None:
