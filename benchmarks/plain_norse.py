@@ -5,8 +5,8 @@
 Plain Norse: the graph goes through `nirtorch.load` with Norse's own map of nodes to modules, which
 is what `norse.torch.from_nir` does, and is called once a step. Norse's integrate-and-fire cell
 resets to a fixed value, so an `SNNCell` with soft reset takes its place. Every spike is first held
-to the other side's. Repeats are interleaved; figures are medians. Writes `plain_norse.json` and a table
-in `README.md`.
+to the other side's. Repeats are interleaved; figures are medians. Writes `plain_norse.json` and a
+table in `README.md`.
 """
 
 from __future__ import annotations

@@ -102,10 +102,11 @@ class Graph:
         kinds = ["LIF", "LI", "CubaLIF", "CubaLI", "IF", "I", "Threshold", "soft", "recurrent"]
         kind = self.draw(st.sampled_from(kinds))
         if kind == "soft":
-            return self.soft_reset(name)
-        if kind == "recurrent" and len(self.shape) == 1:
-            return self.recurrent(name)
-        self.add(self.neuron("LIF" if kind == "recurrent" else kind), name)
+            self.soft_reset(name)
+        elif kind == "recurrent" and len(self.shape) == 1:
+            self.recurrent(name)
+        else:
+            self.add(self.neuron("LIF" if kind == "recurrent" else kind), name)
 
     def neuron(self, kind: str):
         shape = self.shape if self.draw(st.booleans()) else (1,)

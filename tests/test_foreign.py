@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 
 import h5py
 import nir
@@ -34,7 +35,7 @@ def written(path, *nodes, edges=None, dt=DT):
         shape = nodes[0]
         named = {f"n{i}": node for i, node in enumerate(nodes[1:])}
         chain = ["input", *named, "output"]
-        edges = list(zip(chain[:-1], chain[1:], strict=True))
+        edges = list(pairwise(chain))
         out = shape
         if isinstance(nodes[-1], nir.Linear | nir.Affine):
             out = nodes[-1].weight.shape[:1]
@@ -137,6 +138,9 @@ class TestByHand:
         graph = written(file, names, edges=loop)
         # dt * r = 1: v += x + 2 * v before
         np.testing.assert_allclose(self.run(graph, [1, 0, 0], backend), [1, 3, 9])
+        names["twice"] = nir.Affine(np.array([[0.0]]), np.array([2.0]))
+        graph = written(file, names, edges=loop)
+        np.testing.assert_allclose(self.run(graph, [0, 0, 0], backend), [2, 4, 6])
         names["wait"] = nir.Delay(np.array([1.0]))
         waiting = [("input", "sum"), ("sum", "wait"), ("wait", "sum"), ("sum", "output")]
         del names["twice"]
@@ -204,7 +208,10 @@ def test_all_that_is_not_understood_is_named_at_once(file):
         ([nir.Delay(np.array([1e9]))], "delays from"),
         ([nir.Linear(np.ones((2, 3)))], r"weight \(2, 3\) on an input of shape \(2,\)"),
         ([nir.Affine(np.ones((2, 2)), np.ones(3))], "a bias of shape"),
-        ([nir.Conv2d((1, 1), np.ones((1, 1, 1, 1)), 1, 0, 1, 1, np.ones(1))], "on an input of shape"),
+        (
+            [nir.Conv2d((1, 1), np.ones((1, 1, 1, 1)), 1, 0, 1, 1, np.ones(1))],
+            "on an input of shape",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(file, nodes, words):

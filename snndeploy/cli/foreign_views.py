@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +17,11 @@ from snndeploy.numerics import Int64Array
 def show(trace: NirTrace, labels: Int64Array | None, json: bool) -> None:
     """Spikes node by node, and what the outputs add up to."""
     graph = trace.graph
-    accuracy = None if labels is None else float((trace.predictions == _known(labels, trace)).mean())
+    accuracy = None
+    if labels is not None:
+        accuracy = float((trace.predictions == _known(labels, trace)).mean())
     steps = trace.outputs.shape[1]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "node": node.name,
             "kind": node.kind,

@@ -12,8 +12,9 @@ not hold it, a graph means this (explicit Euler; `x` is a node's input, the sum 
 
 Membranes start at v_leak, those of IF and I at 0, synaptic currents at 0. Within a step values pass
 through every node. An edge that closes a cycle carries what its source emitted one step before: an
-edge whose target lies on every way from the input to its source. A delay of a step or more breaks a
-cycle by itself. Whatever is not understood is refused, all of it at once.
+edge whose target lies on every way from the input to its source. Before the first step there
+were no input and no spikes. A delay of a step or more breaks a cycle by itself. Whatever is not
+understood is refused, all of it at once.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from snndeploy.errors import InputError, UnsupportedModelError
 from snndeploy.nirfile.file import blamed, tree
 from snndeploy.nirfile.foreign_order import Edge, ordered
 from snndeploy.nirfile.foreign_shapes import Problem, Reading, read_node
-from snndeploy.nodes import Array, Shape
+from snndeploy.nodes import Array, Pair, Shape, Sides
 
 SPIKING: Final = frozenset({"LIF", "CubaLIF", "IF", "Threshold"})
 """Kinds that emit zeros and ones."""
@@ -58,6 +59,7 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "Flatten": ("start_dim", "end_dim"),
     }
 )
+_STATEFUL: Final = frozenset({"Input", "LIF", "CubaLIF", "IF", "I", "Delay"})
 _DEFAULTS: Final = MappingProxyType({"v_reset": 0.0, "w_in": 1.0})
 """What NIR takes for a field that is not there."""
 
@@ -87,6 +89,23 @@ class ForeignNode:
     shape: Shape
     sources: tuple[str, ...]
     feedback: tuple[str, ...]
+
+    def pair(self, name: str) -> Pair:
+        """A value along height and width."""
+        return int(self.values[name][0]), int(self.values[name][1])
+
+    @property
+    def pads(self) -> Sides:
+        """Top, left, bottom and right; none where there are no windows."""
+        top, left, bottom, right = self.values.get("pads", (0, 0, 0, 0))
+        return int(top), int(left), int(bottom), int(right)
+
+    @property
+    def resting(self) -> Array | None:
+        """What it emitted before the first step; None if that follows from its sources."""
+        if self.kind in ("LI", "CubaLI"):
+            return self.values["v_leak"]
+        return np.zeros(self.shape) if self.kind in _STATEFUL else None
 
     @property
     def holds_back(self) -> bool:
@@ -215,6 +234,7 @@ def _flattened(
             nodes[name] = dict(fields) if isinstance(fields, Mapping) else {"type": "nothing"}
             continue
         inner, inner_edges = _flattened(fields, problems, f"{name}.")
+        problems += [f"the name '{n}' is taken twice" for n in inner if n[len(prefix) :] in given]
         for end, place in (("Input", into), ("Output", out_of)):
             ends = [n for n, f in inner.items() if f.get("type") == end]
             if len(ends) != 1:
@@ -223,9 +243,9 @@ def _flattened(
                 place[name], inner[one] = one, {**inner[one], "type": "Relay"}
         nodes |= inner
         edges += inner_edges
-    for a, b in np.asarray(root["edges"], dtype=object).reshape(-1, 2).tolist():
-        ends = tuple(prefix + (x.decode() if isinstance(x, bytes) else str(x)) for x in (a, b))
-        edges.append((out_of.get(ends[0], ends[0]), into.get(ends[1], ends[1])))
+    for pair in np.asarray(root["edges"], dtype=object).reshape(-1, 2).tolist():
+        a, b = (prefix + (x.decode() if isinstance(x, bytes) else str(x)) for x in pair)
+        edges.append((out_of.get(a, a), into.get(b, b)))
     return nodes, edges
 
 
@@ -273,4 +293,3 @@ def _refuse(problems: list[str]) -> None:
             where="NIR graph",
             remedy="write the graph with NIR's own nodes only",
         )
-

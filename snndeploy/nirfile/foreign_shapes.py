@@ -99,8 +99,9 @@ def _delay(node: Reading) -> Found:
         raise Problem(f"delays from {steps.min():.6g} to {steps.max():.6g} steps of dt")
     if (np.abs(steps - whole) > 1e-4 * np.maximum(whole, 1)).any():
         raise Problem(f"{steps.flat[0]:.6g} steps of dt are no whole number")
-    if whole.max() * prod(node.into) > MOST_HELD:
-        raise Problem(f"holds {int(whole.max()) * prod(node.into)} values, the limit is {MOST_HELD}")
+    held = int(whole.max()) * prod(node.into)
+    if held > MOST_HELD:
+        raise Problem(f"holds {held} values, the limit is {MOST_HELD}")
     return {"steps": whole.astype(np.int64)}, node.into
 
 

@@ -1,11 +1,15 @@
-"""Foreign NIR graphs on Norse: Norse's own cells, with parameters that make them mean what NIR says.
+"""Foreign NIR graphs on Norse: its own cells, with parameters that make them mean what NIR says.
 
-`norse.torch.from_nir` drops LI, I, Scale, Threshold, Delay and AvgPool2d without a word, ignores `r`
-and `v_reset`, and gives the synapses of a CubaLIF its membrane's leak. So the modules are made here:
+`norse.torch.from_nir` drops LI, I, Scale, Threshold, Delay and AvgPool2d without a word, ignores
+`r` and `v_reset`, and lets the synapses of a CubaLIF leak as its membranes do. So modules are made
+here:
 
-    LIF      LIFBoxCell on r * x                 CubaLIF   LIBoxCell on w_in * x, LIFBoxCell on r * i
-    LI       LIBoxCell on r * x                  CubaLI    LIBoxCell on w_in * x, LIBoxCell on r * i
-    IF       IAFCell on dt * r * x (it knows no dt)        I   an SNNCell that adds up dt * r * x
+    LIF      LIFBoxCell on r * x
+    LI       LIBoxCell on r * x
+    CubaLIF  LIBoxCell on w_in * x, LIFBoxCell on r times that
+    CubaLI   LIBoxCell on w_in * x, LIBoxCell on r times that
+    IF       IAFCell on dt * r * x; it knows no dt itself
+    I        an SNNCell that adds up dt * r * x
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from snndeploy.nirfile import ForeignGraph, ForeignNode
 from snndeploy.nodes import Array
 from snndeploy.numerics import FloatArray
 from snndeploy_backends.exact_floats import dtype_named, exact_kernels
-from snndeploy_backends.norse.cells import Multiply, SNNCell
+from snndeploy_backends.norse.cells import Multiply
 
 with warnings.catch_warnings():
     # Norse 1.1 scripts functions when it is imported, which PyTorch 2.13 deprecates.
@@ -33,6 +37,7 @@ with warnings.catch_warnings():
     from norse.torch.module.iaf import IAFCell, IAFFeedForwardState, IAFParameters
     from norse.torch.module.leaky_integrator_box import LIBoxCell, LIBoxParameters, LIBoxState
     from norse.torch.module.lif_box import LIFBoxCell, LIFBoxFeedForwardState, LIFBoxParameters
+    from norse.torch.module.snn import SNNCell
 
 
 @torch.no_grad()
@@ -71,25 +76,36 @@ class ForeignNetwork:
     def __init__(self, graph: ForeignGraph, device: str, dtype: torch.dtype) -> None:
         self.graph = graph
         made = {n.name: _made(n, graph.dt, device, dtype) for n in graph.nodes}
-        self.modules = {name: module for name, (module, _) in made.items()}
+        self.modules: dict[str, Any] = {name: module for name, (module, _) in made.items()}
         self.states = {name: state for name, (_, state) in made.items()}
         self.before: dict[str, Tensor] = {}
 
     def step(self, x: Tensor) -> dict[str, Tensor]:
         """What every node emits, given the input (n, *shape)."""
+        self.before = self.before or self._rest(x)
         now: dict[str, Tensor] = {}
         for node in self.graph.nodes:
-            module: Any = self.modules[node.name]
             if node.kind == "Input":
                 now[node.name] = x
             elif node.holds_back:
-                now[node.name] = module.out(len(x))
+                now[node.name] = self.modules[node.name].out(len(x))
             else:
                 now[node.name] = self._advanced(node, self._received(node, now))
         for node in self.graph.nodes:
             if node.holds_back:
                 self.modules[node.name].take(self._received(node, now))
         self.before = now
+        return now
+
+    def _rest(self, x: Tensor) -> dict[str, Tensor]:
+        """What every node emitted before the first step."""
+        now: dict[str, Tensor] = {}
+        for node in self.graph.nodes:
+            if node.resting is None:
+                now[node.name] = self.modules[node.name](self._received(node, now))
+            else:
+                resting = torch.from_numpy(node.resting.copy()).to(x)
+                now[node.name] = resting.expand(len(x), *node.shape)
         return now
 
     def _received(self, node: ForeignNode, now: dict[str, Tensor]) -> Tensor:
@@ -210,7 +226,8 @@ def _leaky(p: dict[str, Tensor], rate: Tensor, dt: float) -> tuple[nn.Module, An
 
 def _function(node: ForeignNode, p: dict[str, Tensor]) -> Any:
     """What a node without a state does to (n, *shape)."""
-    pads = _pads(node)
+    top, left, bottom, right = node.pads
+    pads = (left, right, top, bottom)
     match node.kind:
         case "Threshold":
             return lambda x: heaviside(x - p["threshold"])
@@ -221,40 +238,26 @@ def _function(node: ForeignNode, p: dict[str, Tensor]) -> Any:
         case "Flatten":
             return lambda x: x.reshape(len(x), *node.shape)
         case "SumPool2d" | "AvgPool2d":
-            kernel, stride = _pair(node.values["kernel"]), _pair(node.values["stride"])
+            kernel, stride = node.pair("kernel"), node.pair("stride")
             divisor = 1 if node.kind == "SumPool2d" else None
             return lambda x: F.avg_pool2d(F.pad(x, pads), kernel, stride, divisor_override=divisor)
         case "Conv1d" | "Conv2d":
-            stride, dilation = _pair(node.values["stride"]), _pair(node.values["dilation"])
+            stride, dilation = node.pair("stride"), node.pair("dilation")
+            weights = (p["weight"], p["bias"])
             rest = (stride, 0, dilation, int(node.values["groups"][0]))
-            image = (lambda x: x[:, :, None]) if node.kind == "Conv1d" else (lambda x: x)
             return lambda x: F.conv2d(
-                F.pad(image(x), pads), p["weight"], p["bias"], *rest
+                F.pad(x.view(len(x), x.shape[1], -1, x.shape[-1]), pads), *weights, *rest
             ).reshape(len(x), *node.shape)
     return lambda x: x
 
 
-def _accumulate(
-    x: Tensor, state: Accumulated, _p: None, _dt: float
-) -> tuple[Tensor, Accumulated]:
+def _accumulate(x: Tensor, state: Accumulated, _p: None, _dt: float) -> tuple[Tensor, Accumulated]:
     v = state.v + x
     return v, Accumulated(v)
 
 
 def _tensor(value: Array, device: str, dtype: torch.dtype) -> Tensor:
     return torch.from_numpy(np.array(value)).to(device, dtype)
-
-
-def _pads(node: ForeignNode) -> tuple[int, int, int, int]:
-    """As `F.pad` wants them: left, right, top, bottom."""
-    if "pads" not in node.values:
-        return 0, 0, 0, 0
-    top, left, bottom, right = (int(x) for x in node.values["pads"])
-    return left, right, top, bottom
-
-
-def _pair(value: Array) -> tuple[int, int]:
-    return int(value[0]), int(value[1])
 
 
 def _stacked(rows: list[Tensor]) -> Any:

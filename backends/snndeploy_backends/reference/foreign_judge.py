@@ -41,6 +41,7 @@ class State:
 
     def step(self, x: FloatArray) -> dict[str, FloatArray]:
         """What every node emits, given the input (n, *shape)."""
+        self.before = self.before or self.rest(len(x))
         now: dict[str, FloatArray] = {}
         for node in self.graph.nodes:
             if node.kind == "Input":
@@ -53,6 +54,16 @@ class State:
             if node.holds_back:
                 self.past[node.name].append(self.received(node, now))
         self.before = now
+        return now
+
+    def rest(self, rows: int) -> dict[str, FloatArray]:
+        """What every node emitted before the first step."""
+        now: dict[str, FloatArray] = {}
+        for node in self.graph.nodes:
+            if node.resting is None:
+                now[node.name] = transformed(node, self.received(node, now))
+            else:
+                now[node.name] = np.broadcast_to(node.resting, (rows, *node.shape))
         return now
 
     def received(self, node: ForeignNode, now: Mapping[str, FloatArray]) -> FloatArray:
@@ -69,12 +80,10 @@ class State:
             i = self.current.get(name, np.zeros(node.shape))
             x = self.current[name] = i + dt / p["tau_syn"] * (p["w_in"] * x - i)
         if node.kind in ("LIF", "LI", "CubaLIF", "CubaLI"):
-            v, tau = self.membrane.get(name, p["v_leak"]), p.get("tau", p.get("tau_mem"))
+            v, tau = self.membrane.get(name, p["v_leak"]), p["tau_mem" if "tau_mem" in p else "tau"]
             return self.fire(node, v + dt / tau * (p["v_leak"] - v + p["r"] * x))
         if node.kind in ("IF", "I"):
             return self.fire(node, self.membrane.get(name, np.zeros(node.shape)) + dt * p["r"] * x)
-        if node.kind == "Threshold":
-            return (x > p["threshold"]).astype(np.float64)
         if node.kind == "Delay":
             self.past[name].append(x)
             return self.delayed(node, len(x))
@@ -103,6 +112,8 @@ class State:
 def transformed(node: ForeignNode, x: FloatArray) -> FloatArray:
     """A node without a state applied to (n, *shape)."""
     p: Mapping[str, Array] = node.values
+    if node.kind == "Threshold":
+        return (x > p["threshold"]).astype(np.float64)
     if node.kind == "Scale":
         return x * p["scale"]
     if node.kind in ("Linear", "Affine"):
@@ -111,8 +122,10 @@ def transformed(node: ForeignNode, x: FloatArray) -> FloatArray:
     if node.kind == "Flatten":
         return x.reshape(len(x), *node.shape)
     if node.kind in ("SumPool2d", "AvgPool2d"):
-        patches = linear_ops.windows(x, *_pairs(p, "kernel", "stride"), p["pads"])
-        return patches.sum(axis=(-2, -1)) if node.kind == "SumPool2d" else patches.mean((-2, -1))
+        patches = linear_ops.windows(x, node.pair("kernel"), node.pair("stride"), node.pads)
+        reduce = np.sum if node.kind == "SumPool2d" else np.mean
+        pooled: FloatArray = reduce(patches, axis=(-2, -1))
+        return pooled
     if node.kind in ("Conv1d", "Conv2d"):
         return convolved(node, x).reshape(len(x), *node.shape)
     return x
@@ -122,14 +135,10 @@ def convolved(node: ForeignNode, x: FloatArray) -> FloatArray:
     """A convolution of images, or of signals as images of height 1."""
     p, (groups,) = node.values, node.values["groups"]
     images = x[:, :, None] if node.kind == "Conv1d" else x
-    kernel = p["weight"].shape[2:]
-    (stride, dilation) = _pairs(p, "stride", "dilation")
-    patches = linear_ops.windows(images, kernel, stride, p["pads"], dilation)
+    _, _, high, wide = p["weight"].shape
+    sizes = ((high, wide), node.pair("stride"), node.pads, node.pair("dilation"))
+    patches = linear_ops.windows(images, *sizes)
     split = patches.reshape(len(x), groups, -1, *patches.shape[2:])
     weight = p["weight"].reshape(groups, -1, *p["weight"].shape[1:])
-    y = np.einsum("ngchwij,gocij->ngohw", split, weight)
+    y: FloatArray = np.einsum("ngchwij,gocij->ngohw", split, weight)
     return y.reshape(len(x), -1, *y.shape[3:]) + p["bias"][:, None, None]
-
-
-def _pairs(values: Mapping[str, Array], *names: str) -> tuple[tuple[int, int], ...]:
-    return tuple((int(values[name][0]), int(values[name][1])) for name in names)
