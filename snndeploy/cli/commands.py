@@ -191,7 +191,9 @@ def run(
     data: DataFile,
     backend: Annotated[
         str,
-        typer.Option(metavar="NAME[:KEY=VALUE,..]", help="From `snndeploy backends`; options."),
+        typer.Option(
+            metavar="NAME", help="From `snndeploy backends`; with options: norse:device=cuda,.."
+        ),
     ] = "reference",
     steps: Annotated[
         int | None, typer.Option(min=1, metavar="T", help="The most steps; default: until settled.")
