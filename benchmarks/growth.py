@@ -16,6 +16,7 @@ import matplotlib as mpl
 import networks
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from results import HERE, Row, Rows
 from timing import medians
 
@@ -90,6 +91,8 @@ def _plot(rows: list[Row]) -> None:
             line = [y[0] * (value / x[0]) ** power for value in x]
             axes.loglog(x, line, "--", color="tab:gray", label=f"{titles[sweep]}$^{{{power}}}$")
             axes.set_xticks(x, [str(value) for value in x])
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
             axes.minorticks_off()
             axes.set(xlabel=titles[sweep], ylim=(min(*y, *line) / 2, max(*y, *line) * 2))
             axes.grid(alpha=0.3)

@@ -63,6 +63,7 @@ CHUNK = 32
 """Samples that the integer ANN is evaluated on together; bounds its memory."""
 
 WEIGHT_EXPONENT = Quantize.weight_exponent
+STATE_BITS = Quantize.state_bits
 
 SUFFIXES = {
     ".onnx": "an ONNX model",
@@ -121,6 +122,7 @@ def convert(
     seed: int = 0,
     weight_bits: int = 8,
     weight_exponent: int = WEIGHT_EXPONENT,
+    state_bits: int = STATE_BITS,
     mode: Mode = "exact",
     window: int | None = None,
     per_step: bool = False,
@@ -151,6 +153,8 @@ def convert(
         weight_bits: of the signed weights, 2 to 16.
         weight_exponent: a weight may have a power of two up to this one as a factor, 0 to 16. It
             makes thresholds and biases exact; use 0 for chips whose weights have no exponent.
+        state_bits: the word of a membrane, 8 to 32, whose bits finer units may use: the more, the
+            fewer counts are rounded otherwise than the model's. 24 fit Loihi.
         mode: `exact` settles to the quantized ANN's integers; `rate` is plain rate coding.
         window: steps during which input and bias are injected; default: as many as the most
             levels of any activation, in exact mode at most 32.
@@ -170,6 +174,8 @@ def convert(
         raise InputError(f"{weight_bits}, expected 2 to 16", where="weight bits")
     if not 0 <= weight_exponent <= 16:
         raise InputError(f"{weight_exponent}, expected 0 to 16", where="weight exponent")
+    if not 8 <= state_bits <= 32:
+        raise InputError(f"{state_bits}, expected 8 to 32", where="state bits")
     if window is not None and not 1 <= window <= MAX_STEPS:
         raise InputError(f"{window} steps", where="window", remedy=f"ask for 1 to {MAX_STEPS:,}")
     asked = thresholds, percentile, per_channel, calibrate, labels is None
@@ -196,6 +202,7 @@ def convert(
     quantize = Quantize(
         weight_bits=weight_bits,
         weight_exponent=weight_exponent,
+        state_bits=state_bits,
         mode=mode,
         window=window or 0,
         per_step=per_step,

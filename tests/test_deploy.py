@@ -9,6 +9,8 @@ from models import float_network, images, small_network
 
 import snndeploy as sd
 from snndeploy.errors import DataError, InputError, UnsupportedModelError
+from snndeploy.nodes import Neuron
+from snndeploy.ranges import ranges
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,27 @@ def test_the_integer_ann_takes_model_units(program):
     x = images(3)
     logits = sd.integer_ann(program.network, x).logits
     np.testing.assert_array_equal(logits, sd.run(program, x).logits[:, -1])
+
+
+def test_a_wider_membrane_gives_finer_units():
+    original, x = float_network(levels=15), images(50)
+    narrow, wide = (sd.convert(original, state_bits=bits) for bits in (24, 32))
+    reach = [max(bound.magnitude for bound in ranges(n).values()) for n in (narrow, wide)]
+    assert reach[0] < 1 << 23
+    assert 1 << 24 < reach[1] < 1 << 31
+    thresholds = [
+        [n.threshold.max() for n in net.nodes if isinstance(n, Neuron)] for net in (narrow, wide)
+    ]
+    assert (np.array(thresholds[0]) < thresholds[1]).all()
+    trace = sd.run(sd.lower(wide), x)
+    np.testing.assert_array_equal(trace.logits[:, -1], sd.integer_ann(wide, x).logits)
+    assert trace.settled.all()
+
+
+@pytest.mark.parametrize("bits", [7, 33])
+def test_a_word_of_other_sizes_is_refused(bits):
+    with pytest.raises(InputError, match=f"{bits}, expected 8 to 32"):
+        sd.convert(float_network(), state_bits=bits)
 
 
 def test_a_profile_may_be_given_by_name():

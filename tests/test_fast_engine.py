@@ -186,13 +186,42 @@ def chain(high: int, weight: int, mode: str = "exact", levels: int = 7, pool: in
 @pytest.mark.parametrize("mode", ["exact", "rate"])
 @pytest.mark.parametrize(
     ("high", "weight", "pool"),
-    [(1, 127, 2), (255, 127, 2), (1 << 20, 127, 2), (255, 1 << 15, 2), (255, 127, 8), (3, 127, 7)],
-    ids=["bit", "byte", "beyond float32", "wide weights", "wide pool", "pool to the limit"],
+    [
+        (1, 127, 2),
+        (255, 127, 2),
+        (1 << 14, 127, 2),
+        (1 << 20, 127, 2),
+        (255, 1 << 15, 2),
+        (255, 127, 8),
+        (3, 127, 7),
+    ],
+    ids=[
+        "bit",
+        "byte",
+        "beyond float32",
+        "beyond int32",
+        "wide weights",
+        "wide pool",
+        "pool to the limit",
+    ],
 )
 def test_the_edges_of_bytes_and_floats(chosen, mode, high, weight, pool):
     if not usable(*chosen):
         pytest.skip("not on this machine")
     check(chain(high, weight, mode, pool=pool), 5, Reference(*chosen), steps=20)
+
+
+@pytest.mark.parametrize("chosen", KERNELS, ids="-".join)
+def test_membranes_may_grow_wider_than_currents(chosen):
+    if not usable(*chosen):
+        pytest.skip("not on this machine")
+    backend, program = Reference(*chosen), Program(chain(255, 127, "rate"))
+    wide = torch.int32 if chosen[1] == "numba" else torch.float64
+    few, many = (plan.plan(program, steps, backend._options()).layers[0] for steps in (8, 600))
+    assert few.dtype == many.dtype == torch.float32
+    assert few.theta.dtype in (torch.int32, torch.float32)
+    assert many.theta.dtype == wide
+    check(program.network, 5, backend, steps=600, samples=2)
 
 
 def test_weights_in_any_memory_order():
@@ -249,9 +278,10 @@ def test_gathering_spikes_advances_a_layer_as_a_dense_product_does(seed, signed,
     bias = rng.integers(-90, 90, (steps, out)) if rng.random() < 0.7 else None
     ways = []
     for way in ("gather", "dense"):
-        start = torch.from_numpy(theta // 2).repeat(width // out).repeat(n, 1).float()
+        dtype = torch.int32 if way == "gather" else torch.float32
+        start = torch.from_numpy(theta // 2).repeat(width // out).repeat(n, 1).to(dtype)
         count = torch.zeros_like(start) if signed else start[:, :0]
-        one = scan.repeated(torch.from_numpy(theta).float(), width)
+        one = scan.repeated(torch.from_numpy(theta).to(dtype), width)
         population = scan.Population(one, start, count, 3, signed)
         emitted = torch.empty((steps, n, width), dtype=torch.uint8)
         if way == "gather":

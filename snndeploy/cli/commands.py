@@ -127,6 +127,10 @@ def convert(
             min=0, max=16, metavar="E", help="Weights may be multiples of 2 to the E; 0: never."
         ),
     ] = deploy.WEIGHT_EXPONENT,
+    state_bits: Annotated[
+        int,
+        typer.Option(min=8, max=32, metavar="B", help="Bits of a membrane; more: fewer flips."),
+    ] = deploy.STATE_BITS,
     mode: Mode = ModeName.exact,
     window: Annotated[
         int | None,
@@ -152,6 +156,7 @@ def convert(
             seed=seed,
             weight_bits=weight_bits,
             weight_exponent=weight_exponent,
+            state_bits=state_bits,
             mode=mode.value,
             window=window,
             per_step=per_step,

@@ -79,7 +79,7 @@ def cells_of(
 ) -> dict[str, nn.Module]:
     """The Norse cells of the graph module by layer, channels last in memory."""
     stepped = [x for x in prepared.layers if x.layer.kind != "max_pool"]
-    dtypes = {x.layer.name: dtype or x.dtype for x in stepped}
+    dtypes = {x.layer.name: dtype or x.v0.dtype for x in stepped}
     known = _cells.setdefault(network, {})
     key = (device, tuple(dtypes.values()))
     if key not in known:

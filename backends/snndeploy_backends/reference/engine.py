@@ -1,7 +1,8 @@
 """The reference engine: the judge's integers, computed by fast kernels, on CPU or GPU.
 
-Currents are integers held in float32 or float64, or int32. Range analysis proves beforehand that
-no sum leaves the integers which the type holds exactly, so rounding cannot occur.
+Currents are integers held in float32 or float64; membranes, which add them up for many steps, are
+int32 in compiled loops, else floats too. Range analysis proves beforehand that no sum leaves the
+integers which the type holds exactly, so nothing is rounded and nothing wraps.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ class Reference:
             narrowest exact type, for a GPU.
         scan: "numba" or "torch" for the loop over time.
         workers: threads; default those of PyTorch; one drives a GPU.
-        memory: bytes that a run without a controller may use beside weights, inputs and results;
-            default the environment's SNNDEPLOY_MEMORY_BYTES, else a quarter of what is free, on a
-            GPU half of it.
+        memory: bytes that a run without a controller may use beside weights, inputs, and spikes
+            that are asked for; default the environment's SNNDEPLOY_MEMORY_BYTES, else a quarter
+            of what is free, on a GPU half of it.
         below: the share of neurons firing below which spikes are visited one by one, by numba,
             in place of a dense product; 0 for never, infinite for always, default measured.
         ahead: steps times samples that are computed at once, within bounds, where a controller

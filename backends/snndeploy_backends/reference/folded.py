@@ -70,9 +70,15 @@ def recorded(spikes: Spikes, steps: int, zero: int) -> Int8Array:
 
 
 def _sizes(plan: Plan, rows: int, steps: int, record: bool, options: Options) -> tuple[int, int]:
-    """Samples per chunk, and steps per span, that keep all workers within the memory."""
+    """Samples per chunk, and steps per span, that keep all workers within the memory.
+
+    Logits and events count twice: the parts are joined at the end.
+    """
     spikes = sum(x.layer.neurons for x in plan.layers) if record else plan.spike_bytes
-    share = max(options.memory // options.workers - 2 * options.piece, 1)
+    columns = plan.layers[-1].layer.neurons + len(plan.layers) - 1
+    left = max(options.memory - 2 * rows * steps * columns * 8, options.memory // 2)
+    lists = int(min(options.below, 1.0) * plan.listed_bytes) * steps
+    share = max(left // options.workers - 2 * options.piece - lists, 1)
     most = share // (plan.state_bytes + spikes * steps)
     if most:
         wanted = -(-rows // options.workers)

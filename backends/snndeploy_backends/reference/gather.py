@@ -192,10 +192,11 @@ def worthwhile() -> float:
     assert op is not None
     spikes = torch.from_numpy((rng.random((1, rows, size, size, channels)) < rate).astype(np.uint8))
     events = spikes.numpy().reshape(1, rows, -1).sum(axis=2, dtype=np.int64)
-    membrane = torch.zeros((rows, size * size * channels))
-    population = Population(torch.ones(channels), membrane, membrane[:, :0], 1, signed=False)
+    membrane = torch.zeros((rows, size * size * channels), dtype=torch.int32)
+    ones = torch.ones(channels, dtype=torch.int32)
+    population = Population(ones, membrane, membrane[:, :0], 1, signed=False)
     out = torch.empty((1, rows, membrane.shape[1]), dtype=torch.uint8)
-    dense = kernels.int8_conv(conv, 0)
+    dense = kernels.int8_conv(conv, 0, (channels, size, size))
     ways = (
         lambda: op.advance(population, spikes, events, None, None, out, None),
         lambda: scan("numba", population, dense(spikes[0]).view(1, rows, -1), None, out),

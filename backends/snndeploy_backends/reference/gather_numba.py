@@ -58,7 +58,7 @@ class Place(NamedTuple):
         entries: int32 offsets.
         exponent: what the sums of weights are shifted left by.
         limit: rows whose sum fits int16.
-        membrane, count: float32 (width,); theta: int32.
+        membrane, count, theta: int32 (width,).
         cap: the largest count.
         bias: int32, or 0 for none; `bias_stride` numbers from step to step.
         extra: float32, more current, or 0 for none; `extra_stride` numbers from step to step.
@@ -107,9 +107,9 @@ class _Block:
         self.exponent = self.spread(b.trunc(values.exponent, _I32), self.v32)
         b.store(self.none16, self.acc)
         b.store(_int(0), self.used)
-        b.store(self.numbers(values.membrane), self.v)
+        b.store(b.load(self.at(values.membrane, self.v32), align=4), self.v)
         if self.exact:
-            b.store(self.numbers(values.count), self.n)
+            b.store(b.load(self.at(values.count, self.v32), align=4), self.n)
         with cgutils.for_range(b, values.steps) as time:
             row = b.mul(time.index, values.most)
             with cgutils.for_range(b, values.most) as which:
@@ -118,16 +118,13 @@ class _Block:
             self.empty()
             self.add_rest(time.index)
             self.fire(time.index)
-        b.store(b.sitofp(b.load(self.v), self.vf), self.at(values.membrane, self.vf), align=4)
+        b.store(b.load(self.v), self.at(values.membrane, self.v32), align=4)
         if self.exact:
-            b.store(b.sitofp(b.load(self.n), self.vf), self.at(values.count, self.vf), align=4)
+            b.store(b.load(self.n), self.at(values.count, self.v32), align=4)
 
     def at(self, address: Any, kind: Any, index: Any = None) -> Any:
         pointer = self.b.inttoptr(address, kind.as_pointer())
         return pointer if index is None else self.b.gep(pointer, [index])
-
-    def numbers(self, address: Any) -> Any:
-        return self.b.fptosi(self.b.load(self.at(address, self.vf), align=4), self.v32)
 
     def add_segment(self, segment: Any) -> None:
         """Add one stretch of the list, emptying the lanes before they could overflow."""
@@ -189,7 +186,8 @@ class _Block:
             b.store(b.add(b.load(self.v), b.load(share, align=4)), self.v)
         with b.if_then(b.icmp_signed("!=", values.extra, _int(0))):
             row = b.mul(b.mul(step, values.extra_stride), _int(4))
-            b.store(b.add(b.load(self.v), self.numbers(b.add(values.extra, row))), self.v)
+            extra = b.load(self.at(b.add(values.extra, row), self.vf), align=4)
+            b.store(b.add(b.load(self.v), b.fptosi(extra, self.v32)), self.v)
 
     def fire(self, step: Any) -> None:
         """`snndeploy.numerics.fire`, in vectors."""
@@ -377,7 +375,7 @@ def advance(
         exponent: what sums of weights are shifted left by.
         silence: int8 (width,), zeros.
         base, starts, entries: as `list_spikes` left them.
-        membrane, count: float32 (n, H_out, W_out, C_out); no count unless signed.
+        membrane, count: int32 (n, H_out, W_out, C_out); no count unless signed.
         theta: int32 (C_out,).
         bias: int32 (T, C_out), or (0, C_out).
         extra: float32 (T, n, H_out, W_out, C_out), (1, ..) if constant, (0, ..) if none.

@@ -71,8 +71,11 @@ def _bytes(op: Conv2d | Linear) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(np.ascontiguousarray(held, dtype=np.int8)), worth
 
 
-def int8_conv(op: Conv2d, zero: int) -> Map:
+def int8_conv(op: Conv2d, zero: int, shape: Shape) -> Map:
     """Bytes (rows, H, W, C) to float32 sums, by oneDNN; padding holds no spikes. No dilation.
+
+    Weights that were packed for another `shape` (C, H, W) than they meet are packed anew at each
+    call, which takes far longer than the sums.
 
     oneDNN (3.12) gives wrong sums for bytes with a zero point where a place of the output sees
     padding only, so padding as wide as the kernel is written out; so is one that differs side by
@@ -84,7 +87,9 @@ def int8_conv(op: Conv2d, zero: int) -> Map:
     written = wide or len(op.padding) == 4
     padding = [0, 0] if written else list(op.padding)
     where = (list(op.stride), padding, list(op.dilation), op.groups)
-    packed = ops.qconv_prepack(weight, scale, 1.0, zero, *where, None)
+    top, left, bottom, right = op.pads if written else (0, 0, 0, 0)
+    met = [1, shape[0], shape[1] + top + bottom, shape[2] + left + right]
+    packed = ops.qconv_prepack(weight, scale, 1.0, zero, *where, met)
     tail: tuple[Any, ...] = (1.0, 0, torch.float32, "none", [], "")
 
     def apply(x: Tensor) -> Tensor:
@@ -175,7 +180,8 @@ def _int8_works() -> bool:
     linear = Linear("probe", dense.numpy())
     try:
         same = torch.equal(
-            int8_conv(conv, 1)(bytes_), float_stage(conv, torch.float32)(bytes_.float() - 1)
+            int8_conv(conv, 1, (6, 5, 5))(bytes_),
+            float_stage(conv, torch.float32)(bytes_.float() - 1),
         )
         return same and torch.equal(
             int8_linear(linear, 1)(flat), float_stage(linear, torch.float32)(flat.float() - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from math import prod
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -17,7 +18,7 @@ from snndeploy.network import Network
 from snndeploy.nodes import Input, MaxPool2d, Neuron, Output, Scale, Shape
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
-from snndeploy.ranges import ranges
+from snndeploy.ranges import LayerRange, ranges
 from snndeploy_backends.exact_floats import exact_float, shortened
 from snndeploy_backends.reference import kernels, projections, scan
 from snndeploy_backends.reference.gather import Gather, gather
@@ -35,7 +36,7 @@ class Options:
         linear: integer or floating-point kernels.
         scan: compiled loops over time, or PyTorch's elementwise operations.
         workers: threads.
-        memory: bytes that may be used beside weights, inputs and results.
+        memory: bytes that may be used beside weights and inputs.
         rows: the most samples that one thread takes at a time.
         piece: bytes of input current computed before they are scanned.
         below: the share of neurons firing below which spikes are gathered; 0 for never, infinite
@@ -61,13 +62,13 @@ class LayerPlan:
 
     Attributes:
         shape: with the channels last.
-        dtype: float type of its currents and membranes.
+        dtype: float type of its currents.
         zero: what the bytes of spikes hold for no spike.
         spiking: source and map of each projection from a spiking layer, except
         scaled: source and weights of identity branches, if there is a compiled loop for them.
         gather: in place of one of `spiking`, the one at `gather_index`, where few neurons fire.
         entry: maps of the projections from the input.
-        theta, v0: of `dtype`, per channel and repeated to a block; empty unless neurons.
+        theta, v0: of the membranes' type, per channel, repeated to a block; empty unless neurons.
         bias: int64 (C,), the total over the window; None if it is zero.
         levels: the cap; the largest count that a pool can meet.
         last_use: index of the last layer that reads it.
@@ -109,6 +110,7 @@ class Plan:
         per_step: the input comes step by step.
         state_bytes: membranes and counts of one sample.
         spike_bytes: the most spikes of one sample and step that are alive together.
+        listed_bytes: a list of all neurons of one sample, for gathering.
     """
 
     layers: tuple[LayerPlan, ...]
@@ -118,6 +120,7 @@ class Plan:
     steps: int
     state_bytes: int
     spike_bytes: int
+    listed_bytes: int
 
 
 Kinds: TypeAlias = tuple[kernels.LinearKind, scan.ScanKind, str]
@@ -169,11 +172,10 @@ def _prepare(program: Program, steps: int, kinds: Kinds) -> Plan:
             levels[layer.name] = levels[layer.projections[0].source]
         else:
             levels[layer.name] = node.levels if isinstance(node, Neuron) and signed else steps
-        bound = bounds.get(layer.name)
-        dtype = torch.float32 if bound is None else exact_float(bound.magnitude, layer.name)
+        types = _types(bounds.get(layer.name), layer.name, kinds[1])
         most, last = levels[layer.name], last_use.get(layer.name, 0)
-        found.append(_layer_plan(network, layer, dtype, most, last, kinds))
-    state = sum(2 * x.dtype.itemsize * x.layer.neurons for x in found)
+        found.append(_layer_plan(network, layer, types, most, last, kinds))
+    state = sum(2 * x.v0.itemsize * x.layer.neurons for x in found)
     alive = [
         sum(x.layer.neurons for x in found[: index + 1] if x.last_use >= index)
         for index in range(len(found))
@@ -186,13 +188,32 @@ def _prepare(program: Program, steps: int, kinds: Kinds) -> Plan:
         steps=steps,
         state_bytes=state,
         spike_bytes=max(alive, default=1),
+        listed_bytes=max((4 * prod(x.gather.shape) for x in found if x.gather), default=0),
     )
 
 
+def _types(
+    bound: LayerRange | None, name: str, loops: scan.ScanKind
+) -> tuple[torch.dtype, torch.dtype]:
+    """The types of currents and of membranes; a membrane adds up many currents."""
+    if bound is None:
+        return torch.float32, torch.float32
+    current = exact_float(bound.operand_high, name)
+    if loops == "numba" and bound.magnitude < 1 << 31:
+        return current, torch.int32
+    return current, exact_float(bound.magnitude, name)
+
+
 def _layer_plan(
-    network: Network, layer: Layer, dtype: torch.dtype, levels: int, last_use: int, kinds: Kinds
+    network: Network,
+    layer: Layer,
+    types: tuple[torch.dtype, torch.dtype],
+    levels: int,
+    last_use: int,
+    kinds: Kinds,
 ) -> LayerPlan:
     node, zero, (linear, loops, device) = layer.node, int(network.mode == "exact"), kinds
+    dtype, state = types
     empty = np.zeros(0, np.int64)
     theta, v0 = (node.threshold, node.v0) if isinstance(node, Neuron) else (empty, empty)
     bias = node.bias if isinstance(node, Neuron | Output) else None
@@ -212,7 +233,7 @@ def _layer_plan(
             continue
         shape = network.shapes[path.source]
         weights = projections.only_weights(path, shape)
-        if loops == "numba" and dtype == torch.float32 and len(theta) and weights is not None:
+        if state == torch.int32 and dtype == torch.float32 and weights is not None and len(theta):
             found = gather(*weights, signed=zero == 1, theta=theta)
             if found is not None and (best is None or found.weight.size > best.weight.size):
                 best, index = found, len(spiking)
@@ -228,8 +249,8 @@ def _layer_plan(
         gather=best,
         gather_index=index,
         entry=tuple(entry),
-        theta=_repeated(theta, layer, dtype).to(device),
-        v0=_repeated(v0, layer, dtype).to(device),
+        theta=_repeated(theta, layer, state).to(device),
+        v0=_repeated(v0, layer, state).to(device),
         bias=bias.astype(np.int64) if bias is not None and bias.any() else None,
         levels=levels,
         last_use=last_use,

@@ -58,13 +58,11 @@ def spike_map(
     start = torch.int8 if kind == "matmul" and ops and is_product(ops[0]) else dtype
     to_numbers: Map = lambda x: x.to(start).sub_(zero)  # noqa: E731
     dense = [*stages, to_numbers, *rest]
-    if kind == "int8" and ops and _is_int8(ops[0], most):
+    if kind == "int8" and dtype == torch.float32 and ops and _is_int8(ops[0], most):
         op = ops[0]
         assert isinstance(op, Conv2d | Linear)
-        stage = int8_conv(op, zero) if isinstance(op, Conv2d) else int8_linear(op, zero)
-        # A step's sums are exact as float32, also where membranes need float64.
-        wide: Map = lambda x: x.to(dtype)  # noqa: E731
-        dense = [*stages, stage, wide, *rest[1:]]
+        stage = int8_conv(op, zero, shape) if isinstance(op, Conv2d) else int8_linear(op, zero)
+        dense = [*stages, stage, *rest[1:]]
     return _chain(dense)
 
 

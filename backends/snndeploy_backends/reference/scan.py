@@ -35,7 +35,7 @@ class Population:
     """The neurons of one layer for n samples; membrane and counts change from scan to scan.
 
     Attributes:
-        theta: (block,) float32 or float64, as are the membrane and the counts: `repeated`.
+        theta: (block,), `repeated`; int32, float32 or float64, as are the membrane and the counts.
         membrane, count: (n, K).
         levels: the cap on the counts.
         signed: exact mode (cap, negative spikes); otherwise the counts are not used.
@@ -73,8 +73,9 @@ def scan(
     """Run the T steps of `out` and fill it.
 
     Args:
-        current: (T, n, K), or (1, n, K) if it is the same at each step, or None for silence.
-        bias: (T, C) of the same type, added to the current, or None.
+        current: (T, n, K), or (1, n, K) if it is the same at each step, or None for silence; of
+            a float type, not a wider one than that of floating-point membranes.
+        bias: (T, C) of the membranes' type, added to the current, or None.
         out: uint8 (T, n, K), receives the spikes.
         pool: threads that share the work, if it is worth sharing.
 
@@ -120,7 +121,7 @@ def _scan_numba(
 ) -> Int64Array:
     rows, width = population.membrane.shape
     steps, block, dtype = len(out), len(population.theta), population.theta.dtype
-    current = torch.empty((0, rows, width), dtype=dtype) if current is None else current
+    current = torch.empty((0, rows, width)) if current is None else current
     biases = (
         torch.empty((0, block), dtype=dtype)
         if bias is None

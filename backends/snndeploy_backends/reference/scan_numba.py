@@ -31,14 +31,14 @@ def scan_signed(
         current: (T, n, K), (1, n, K) for a constant, (0, n, K) for silence.
         bias: (T, block), or (0, block) for none.
         theta: (block,), the channels' thresholds repeated.
-        membrane, count: (n, K), same float type as the current; updated.
+        membrane, count: (n, K), of the thresholds' type, whatever that of the current; updated.
         out: uint8 (T, n, K), receives spike + 1.
         events: int64 (units, T), receives the number of spikes.
     """
     width, block = membrane.shape[1], len(theta)
     blocks = -(-width // block)
-    zero, one = membrane.dtype.type(0), membrane.dtype.type(1)
-    cap = membrane.dtype.type(levels)
+    kind = membrane.dtype.type
+    zero, one, cap = kind(0), kind(1), kind(levels)
     moving = int(current.shape[0] > 1)
     for unit in range(first, last):
         sample, low = unit // blocks, (unit % blocks) * block
@@ -49,7 +49,7 @@ def scan_signed(
             if current.shape[0]:
                 drive = current[t * moving, sample, low:high]
                 for i in range(high - low):
-                    v[i] += drive[i]
+                    v[i] += kind(drive[i])
             if bias.shape[0]:
                 for i in range(high - low):
                     v[i] += bias[t, i]
@@ -85,7 +85,8 @@ def scan_unsigned(
     """Rate mode: like `scan_signed`, without cap and signs; `out` receives the spike."""
     width, block = membrane.shape[1], len(theta)
     blocks = -(-width // block)
-    zero, one = membrane.dtype.type(0), membrane.dtype.type(1)
+    kind = membrane.dtype.type
+    zero, one = kind(0), kind(1)
     moving = int(current.shape[0] > 1)
     for unit in range(first, last):
         sample, low = unit // blocks, (unit % blocks) * block
@@ -96,7 +97,7 @@ def scan_unsigned(
             if current.shape[0]:
                 drive = current[t * moving, sample, low:high]
                 for i in range(high - low):
-                    v[i] += drive[i]
+                    v[i] += kind(drive[i])
             if bias.shape[0]:
                 for i in range(high - low):
                     v[i] += bias[t, i]
