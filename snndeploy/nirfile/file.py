@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import nir
 import numpy as np
+from nir.serialization import hdf2dict
 
 from snndeploy.errors import FileFormatError, InputError
 from snndeploy.files import replacing
@@ -148,12 +149,22 @@ def _parsed(content: bytes) -> nir.NIRGraph:
     check_bytes(content)
     with h5py.File(io.BytesIO(content), "r") as file:
         scan(file)
-        kind = file["node/type"][()]
-    if kind != b"NIRGraph":
-        raise FileFormatError(f"holds a single {kind!r} node, not a NIR graph")
-    # Not nir's own type check: it refuses grouped convolutions. `from_nir` checks everything.
-    with np.errstate(all="raise"):  # it still does for nested graphs, with the sizes as they are
-        return nir.read(io.BytesIO(content), type_check=False)
+        data = hdf2dict(file["node"])
+    if data["type"] != "NIRGraph":
+        raise FileFormatError(f"holds a single {data['type']!r} node, not a NIR graph")
+    with np.errstate(all="raise"):  # types are guessed on the way, with the sizes as they are
+        return nir.dict2NIRNode(_unchecked(data))
+
+
+def _unchecked(graph: dict[str, Any]) -> dict[str, Any]:
+    """Without nir's own type check, which refuses some convolutions; `from_nir` checks everything.
+
+    `nir.read` can leave it out for the graph itself, not for those in it.
+    """
+    if graph.get("type") != "NIRGraph":
+        return graph
+    nodes = {name: _unchecked(node) for name, node in graph["nodes"].items()}
+    return {**graph, "nodes": nodes, "type_check": False}
 
 
 def _first_line(error: BaseException) -> str:
