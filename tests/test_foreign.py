@@ -15,13 +15,22 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from snndeploy import run_nir
-from snndeploy.errors import DataError, FileFormatError, InputError, UnsupportedModelError
+from snndeploy.errors import (
+    DataError,
+    FileFormatError,
+    InputError,
+    SnnDeployError,
+    UnsupportedModelError,
+)
 from snndeploy.nirfile import is_foreign, load_foreign
 from snndeploy_backends.norse.foreign import ForeignNetwork
 from snndeploy_backends.reference.foreign_judge import State
 
 MARGIN = 1e-9
 """Nearer to a threshold than this, rounding may decide."""
+
+SOUND: list[bytes] = []
+"""A file without damage, once it is written."""
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +261,33 @@ def test_hostile_files_are_refused_as_ever(file, tmp_path):
         load_foreign(file, DT)
     with pytest.raises(FileFormatError, match="no such file"):
         load_foreign(tmp_path / "nowhere.nir", DT)
+
+
+@settings(max_examples=150)
+@given(flips=st.lists(st.tuples(st.integers(0), st.integers(1, 255)), min_size=1, max_size=3))
+def test_damaged_files_give_one_clear_error_or_a_graph(file, flips):
+    nodes = {
+        "input": nir.Input({"input": np.array([2, 4, 4])}),
+        "conv": nir.Conv2d((4, 4), np.ones((2, 2, 3, 3)), 1, 1, 1, 1, np.zeros(2)),
+        "lif": lif(),
+        "flat": nir.Flatten({"input": np.array([2, 4, 4])}, 1, -1),
+        "wait": nir.Delay(np.array([2 * DT])),
+        "dense": nir.Affine(np.ones((3, 32)), np.zeros(3)),
+        "output": nir.Output({"output": np.array([3])}),
+    }
+    if not SOUND:
+        written(file, nodes, edges=list(pairwise(nodes)))
+        SOUND.append(file.read_bytes())
+    content = bytearray(SOUND[0])
+    for place, change in flips:
+        content[place % len(content)] ^= change
+    file.write_bytes(content)
+    try:
+        graph = load_foreign(file, DT)
+    except SnnDeployError as error:
+        assert str(file) in str(error)
+    else:
+        assert graph.output in {node.name for node in graph.nodes}
 
 
 def test_a_small_file_cannot_ask_for_much_memory(file):

@@ -32,6 +32,7 @@ from snndeploy.program import Program
 from snndeploy.simulate import simulate
 from snndeploy_backends.devices import DEVICE_VARIABLE
 from snndeploy_backends.norse import Norse
+from snndeploy_backends.norse.folded import fold, run_options
 from snndeploy_backends.reference.judge import Judge
 
 
@@ -147,6 +148,21 @@ def test_memory_threads_and_type_leave_the_spikes(network, seed, memory, workers
     np.testing.assert_array_equal(judge.stop_steps, norse.stop_steps)
 
 
+@pytest.mark.parametrize("linear", ["float", "matmul"])
+@settings(max_examples=15, deadline=None)
+@given(network=integer_networks(), seed=st.integers(0, 2**32 - 1))
+def test_the_kernels_of_other_machines(linear, network, seed):
+    """Those without integer kernels, and GPUs."""
+    options = replace(run_options("cpu", 1), linear=linear)
+    program, inputs = Program(network), grid_inputs(network, 3, seed)
+    judge = simulate(Judge(), program, inputs, steps=12)
+    (found,) = fold(program, inputs, 12, True, options, None)
+    for name, spikes in judge.spikes.items():
+        np.testing.assert_array_equal(found.spikes[name][:, : judge.steps], spikes)
+    steps = min(judge.steps, found.logits.shape[1])
+    np.testing.assert_array_equal(found.logits[:, :steps], judge.logits[:, :steps])
+
+
 @settings(max_examples=15, deadline=None)
 @given(integer_networks(), st.integers(0, 2**32 - 1))
 def test_input_step_by_step(network, seed):
@@ -248,6 +264,7 @@ def test_the_device_comes_from_the_environment(monkeypatch):
         Norse().open(program, inputs, 4)
     monkeypatch.setenv(DEVICE_VARIABLE, "cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "no usable GPU" in Norse().status().missing
     with pytest.raises(BackendMissingError, match="no usable GPU"):
         Norse().open(program, inputs, 4)
 

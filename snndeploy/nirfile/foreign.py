@@ -31,7 +31,7 @@ import numpy as np
 from snndeploy.errors import InputError, UnsupportedModelError
 from snndeploy.nirfile.file import blamed, tree
 from snndeploy.nirfile.foreign_order import Edge, ordered
-from snndeploy.nirfile.foreign_shapes import Problem, Reading, read_node
+from snndeploy.nirfile.foreign_shapes import KEEPING, Problem, Reading, read_node
 from snndeploy.nodes import Array, Pair, Shape, Sides
 
 SPIKING: Final = frozenset({"LIF", "CubaLIF", "IF", "Threshold"})
@@ -197,7 +197,7 @@ def _read_all(
         pending.remove(name)
         fields, kind = found[name], found[name]["type"]
         takes[name] = next((nodes[a].shape for a in feeding[name] if a in nodes), ())
-        behind = [found[b] for a, b in edges if a == name]
+        behind = [found[n] for n in _behind(name, found, edges)]
         try:
             values, shape = read_node(Reading(fields, takes[name], behind, dt))
         except Problem as problem:
@@ -213,6 +213,18 @@ def _read_all(
     ]
     _refuse(problems)
     return ForeignGraph(dt, tuple(nodes[name] for name in order), output)
+
+
+def _behind(name: str, found: Mapping[str, Mapping[str, Any]], edges: Sequence[Edge]) -> set[str]:
+    """The nodes that take in what a node emits, in its shape, at once or behind others that do."""
+    seen: set[str] = set()
+    pending = [name]
+    while pending:
+        place = pending.pop()
+        after = {b for a, b in edges if a == place} - seen
+        seen |= after
+        pending += [b for b in after if found[b]["type"] in KEEPING]
+    return seen - {name}
 
 
 def _flattened(

@@ -34,7 +34,7 @@ class Reading:
 
     Attributes:
         into: the shape of what it takes in; of an input, nothing.
-        behind: the fields of the nodes that it feeds.
+        behind: the fields of the nodes that take in what it emits, in its shape.
         dt: the step.
     """
 
@@ -282,11 +282,16 @@ def _floats(value: Any) -> Array:
     return np.asarray(value).astype(np.float64)
 
 
+KEEPING = frozenset(
+    {"LIF", "LI", "CubaLIF", "CubaLI", "IF", "I", "Threshold", "Scale", "Delay", "Relay"}
+)
+"""Kinds that emit values of the shape that they take in."""
+
 _READERS: Mapping[str, Callable[[Reading], Found]] = {
     "Input": _input,
     "Output": _end,
     "Relay": _end,
-    **dict.fromkeys(("LIF", "LI", "CubaLIF", "CubaLI", "IF", "I", "Threshold", "Scale"), _neuron),
+    **dict.fromkeys(KEEPING - {"Delay", "Relay"}, _neuron),
     "Delay": _delay,
     "Linear": _linear,
     "Affine": _linear,

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from snndeploy.backend import BackendStatus, Folded, Probe, Response
-from snndeploy.errors import BackendMissingError
+from snndeploy.errors import BackendMissingError, InputError
 from snndeploy.nirfile import ForeignGraph
 from snndeploy.numerics import FloatArray, Int64Array
 from snndeploy.program import Program
@@ -50,12 +50,18 @@ class Norse:
         self.device, self.dtype, self.workers, self.memory = device, dtype, workers, memory
 
     def status(self) -> BackendStatus:
-        """The versions of the installed packages; imports none of them."""
+        """The versions of the installed packages; imports none, unless a GPU is asked for."""
         found = {package: _version(package) for package in _PACKAGES}
         missing = [package for package in _PACKAGES if not found[package]]
         lacking = f"not installed: {', '.join(missing)}; pip install {' '.join(missing)}"
         versions = {package: number for package, number in found.items() if number}
-        return BackendStatus(versions, lacking if missing else "")
+        if missing:
+            return BackendStatus(versions, lacking)
+        try:
+            usable_device(self.device, self.name)
+        except (BackendMissingError, InputError) as error:
+            return BackendStatus(versions, f"{error.problem}; {error.remedy}")
+        return BackendStatus(versions)
 
     def open(self, program: Program, inputs: Int64Array, steps: int) -> NorseSession:
         """Start a session that is exact for at most `steps` steps.
