@@ -24,6 +24,7 @@ check: $(VENV)/.ready  ## Lint, types, import contracts
 
 bench: $(VENV)/.ready $(SNNDEPLOY_BENCH_ENV)/.ready  ## Time the simulators side by side on the same spikes
 	$(BIN)/python benchmarks/simulators.py
+	$(BIN)/python benchmarks/plain_norse.py
 	$(BIN)/python benchmarks/exit.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/growth.py
@@ -31,6 +32,7 @@ bench: $(VENV)/.ready $(SNNDEPLOY_BENCH_ENV)/.ready  ## Time the simulators side
 smoke: $(VENV)/.ready lava  ## Hold Lava to the definition, and run the benchmarks once, small
 	$(BIN)/snndeploy backends check lava
 	$(BIN)/python benchmarks/simulators.py --smoke
+	$(BIN)/python benchmarks/plain_norse.py --smoke
 	$(BIN)/python benchmarks/exit.py --smoke
 	$(BIN)/python benchmarks/memory.py --smoke
 	$(BIN)/python benchmarks/growth.py --smoke

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +15,7 @@ from snndeploy.backend import backend_names, find_backend
 from snndeploy.cli import (
     console,
     export_command,
+    foreign_views,
     hardware_views,
     headroom_commands,
     model_views,
@@ -45,9 +47,10 @@ from snndeploy.control import load_policy
 from snndeploy.cost.breakeven import break_even_lines
 from snndeploy.errors import BackendMissingError, InputError, SnnDeployError
 from snndeploy.files import save_json
+from snndeploy.foreign import run_nir
 from snndeploy.inputs import check_labels
 from snndeploy.measure import count_events
-from snndeploy.nirfile import save
+from snndeploy.nirfile import is_foreign, save
 from snndeploy.program import Program
 from snndeploy.samples import Samples, load_samples
 from snndeploy.story import BASELINE, PROFILE, ann_baselines, run_both, tell_story
@@ -202,10 +205,17 @@ def run(
     network: NetworkFile,
     data: DataFile,
     backend: Annotated[
-        str, typer.Option(metavar="NAME", help="From `snndeploy backends`.")
+        str,
+        typer.Option(
+            metavar="NAME", help="From `snndeploy backends`; with options: norse:device=cuda,.."
+        ),
     ] = "reference",
     steps: Annotated[
         int | None, typer.Option(min=1, metavar="T", help="The most steps; default: until settled.")
+    ] = None,
+    dt: Annotated[
+        float | None,
+        typer.Option(metavar="TIME", help="Step of a NIR file that another tool wrote."),
     ] = None,
     exit_policy: PolicyFile = None,
     limit: Limit = None,
@@ -215,7 +225,18 @@ def run(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Simulate samples on one backend."""
+    """Simulate samples on one backend.
+
+    A NIR file that another tool wrote runs as NIR defines it, on norse or judge, at steps of --dt;
+    samples are (N, T, ...), or (N, ...) with --steps.
+    """
+    if network.suffix == ".nir" and is_foreign(network):
+        _run_foreign(network, data, backend, dt, steps, limit, out, exit_policy, json)
+        return
+    if dt is not None:
+        raise InputError(
+            "is for NIR files that other tools wrote", where="--dt", remedy="leave it out"
+        )
     program, samples = _loaded(network, data, limit)
     if samples.y is not None:
         check_labels(samples.y, program.network, len(samples))
@@ -429,7 +450,38 @@ def demo(
 
 
 def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """Backends, parted by commas; so are the options of one: `a,b:key=value,key=value,c`."""
+    parts = re.split(r",(?!\s*[\w-]+\s*=)", text)
+    return [name.strip() for name in parts if name.strip()]
+
+
+def _run_foreign(
+    file: Path,
+    data: Path,
+    backend: str,
+    dt: float | None,
+    steps: int | None,
+    limit: int | None,
+    out: Path | None,
+    exit_policy: Path | None,
+    json: bool,
+) -> None:
+    if exit_policy is not None:
+        raise InputError("is for networks that snndeploy converted", where="--exit")
+    samples = load_samples(data).first(limit)
+    with console.progress(f"simulating on {backend}", json) as tell:
+        trace = run_nir(
+            file,
+            samples.x,
+            dt=dt,
+            steps=steps,
+            backend=backend,
+            record=False,
+            progress=tell,
+        )
+    if out is not None:
+        foreign_views.save(trace, out)
+    foreign_views.show(trace, samples.y, json)
 
 
 def _available() -> list[str]:

@@ -100,7 +100,7 @@ class Walk:
                 source = values[layer.layer.projections[0].source]
                 values[name] = self._max_pool(layer, layer.layer.node, source)
             else:
-                values[name] = self._integrate(layer, drive(layer), span)
+                values[name] = self.integrate(layer, drive(layer), span)
             events[name] = values[name].events
             if not self.keep_spikes:
                 for other in self.plan.layers[:index]:
@@ -108,7 +108,7 @@ class Walk:
                         values.pop(other.layer.name, None)
         active = max((len(x) for x in events.values()), default=0)
         steps = min(span, max(active + 1, left, fed)) if signed else span
-        logits = self._read_out(drive(readout), steps)
+        logits = self.read_out(drive(readout), steps)
         self.time += steps
         settled = signed and active < steps and self.time >= self.plan.window
         return Span(logits, values if self.keep_spikes else {}, events, settled)
@@ -166,7 +166,7 @@ class Walk:
                 currents[layer.layer.name] = first.reshape(len(frames), self.rows, -1)
         return currents
 
-    def _integrate(self, layer: LayerPlan, drive: Drive, span: int) -> Spikes:
+    def integrate(self, layer: LayerPlan, drive: Drive, span: int) -> Spikes:
         """What a population emits."""
         driven = drive.steps
         steps = min(span, driven + layer.levels) if self.plan.signed else span
@@ -243,7 +243,7 @@ class Walk:
         arguments = (node, self.pools[name], x, int(self.plan.signed), out, self.team)
         return self._trimmed(layer, out, scan_pool(self.options.scan, *arguments))
 
-    def _read_out(self, drive: Drive, steps: int) -> Int64Array:
+    def read_out(self, drive: Drive, steps: int) -> Int64Array:
         """The readout's membranes after each step, int64 (n, T, classes)."""
         gains = np.zeros((steps, *self.total.shape), np.int64)
         for piece in drive.pieces(self.rows):
