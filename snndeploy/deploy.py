@@ -35,7 +35,7 @@ from snndeploy.trace import Trace
 from snndeploy.verify import agreement, certificate, comparison
 from snndeploy.verify.agreement import Agreement
 from snndeploy.verify.certificate import Certificate
-from snndeploy.verify.comparison import BackendResult, Planted
+from snndeploy.verify.comparison import BackendResult, Observer, Planted
 from snndeploy.verify.fidelity import FidelityReport
 from snndeploy.verify.fidelity import fidelity as compare_to_float
 
@@ -361,6 +361,8 @@ def compare(
     planted: Planted | None = None,
     progress: Progress | None = None,
     reference: Trace | None = None,
+    measure: bool = False,
+    observe: Observer | None = None,
 ) -> list[BackendResult]:
     """Run several backends on the same samples; see `snndeploy.verify.comparison.compare`."""
     inputs = grid_inputs(program.network, x)
@@ -375,6 +377,8 @@ def compare(
         planted=planted,
         progress=progress,
         reference=reference,
+        measure=measure,
+        observe=observe,
     )
 
 

@@ -13,6 +13,7 @@ import typer
 from snndeploy import deploy
 from snndeploy.backend import backend_names, find_backend
 from snndeploy.cli import (
+    comparison_views,
     console,
     export_command,
     foreign_views,
@@ -45,7 +46,7 @@ from snndeploy.cli.options import (
 )
 from snndeploy.control import load_policy
 from snndeploy.cost.breakeven import break_even_lines
-from snndeploy.errors import BackendMissingError, InputError, SnnDeployError
+from snndeploy.errors import BackendMissingError, DoesNotFitError, InputError, SnnDeployError
 from snndeploy.files import save_json
 from snndeploy.foreign import run_nir
 from snndeploy.inputs import check_labels
@@ -53,6 +54,7 @@ from snndeploy.measure import count_events
 from snndeploy.nirfile import is_foreign, save
 from snndeploy.program import Program
 from snndeploy.samples import Samples, load_samples
+from snndeploy.side_by_side import SideBySide, side_by_side
 from snndeploy.story import BASELINE, PROFILE, ann_baselines, run_both, tell_story
 from snndeploy.verify.comparison import Planted
 
@@ -264,8 +266,19 @@ def compare(
         str | None,
         typer.Option(metavar="A,B,..", help="The first is the reference; default: all available."),
     ] = None,
+    profile: ProfileName = None,
     limit: Limit = None,
     steps: Annotated[int | None, typer.Option(min=1, metavar="T", help="The most steps.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="OUT.html", help="Write it as a page, too.")
+    ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure/--no-measure",
+            help="Run each in a process of its own: start-up and peak memory.",
+        ),
+    ] = True,
     plant: Annotated[
         str | None,
         typer.Option(
@@ -277,9 +290,12 @@ def compare(
 ) -> None:
     """Hold every spike of several backends to the first.
 
+    They are set side by side: accuracy, spikes, time, memory and, with --profile, energy.
+    Backends that are missing here are named and left out.
+
     Exit code 1 if any differs: the first layer, neuron and step are named, and the cause.
     """
-    program, samples = _loaded(network, data, limit)
+    program, samples = _loaded(network, data, limit, profile)
     names = _available() if backends is None else _names(backends)
     planted = None if plant is None else Planted.parse(plant)
     if planted is not None and planted.backend not in names:
@@ -287,21 +303,33 @@ def compare(
             f"'{planted.backend}' is not among {', '.join(names)}", where="planted threshold"
         )
     with console.progress("comparing", json) as tell:
-        results = deploy.compare(
+        found = side_by_side(
             program,
-            samples.x,
+            samples,
             names,
-            labels=samples.y,
             steps=steps,
             planted=planted,
+            measure=measure,
             progress=tell,
         )
-    views.show_comparison(results, json)
-    missing = [result for result in results if not result.ran]
-    if any(result.spikes_equal is False for result in results):
+    if html is not None:
+        from snndeploy.report.comparison import save_comparison  # noqa: PLC0415  (plots: slow)
+
+        save_comparison(found, html)
+    comparison_views.show_comparison(found, json)
+    _judge(found)
+
+
+def _judge(found: SideBySide) -> None:
+    """Exit code 1 if spikes differ, 2 if a network is refused or nothing was compared."""
+    if found.agree is False:
         raise typer.Exit(1)
-    if missing:
-        raise BackendMissingError(missing[0].note, where=f"backend '{missing[0].name}'")
+    for result in found.left_out:
+        if result.refused:
+            raise DoesNotFitError(result.note, where=f"backend '{result.name}'")
+    if found.left_out and not found.compared:
+        result = found.left_out[0]
+        raise BackendMissingError(result.note, where=f"backend '{result.name}'")
 
 
 @app.command()
