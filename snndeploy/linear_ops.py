@@ -9,7 +9,18 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from snndeploy.layers import Projection
-from snndeploy.nodes import Conv2d, Flatten, Linear, Node, Padding, Pair, Scale, SumPool2d, sides
+from snndeploy.nodes import (
+    Array,
+    Conv2d,
+    Flatten,
+    Linear,
+    Node,
+    Padding,
+    Pair,
+    Scale,
+    SumPool2d,
+    sides,
+)
 from snndeploy.numerics import Int64Array
 
 
@@ -70,8 +81,8 @@ def max_pool(counts: Int64Array, kernel: Pair, stride: Pair, padding: Padding) -
 
 
 def windows(
-    x: Int64Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1)
-) -> Int64Array:
+    x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1)
+) -> Array:
     """All windows of (N, C, H, W) as a view (N, C, H_out, W_out, K_h, K_w), zero padded."""
     top, left, bottom, right = sides(padding)
     x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))

@@ -156,7 +156,7 @@ def test_files_that_are_not_nir(tmp_path):
     with pytest.raises(FileFormatError, match="no such file"):
         load("nul\0byte")
     nir.write(path, nir.Linear(np.eye(2)))
-    with pytest.raises(FileFormatError, match="a single b'Linear' node"):
+    with pytest.raises(FileFormatError, match="a single 'Linear' node"):
         load(path)
 
 

@@ -13,12 +13,13 @@ from snndeploy.cli.options import Json
 from snndeploy.conformance import run_suite
 from snndeploy.errors import BackendMissingError
 from snndeploy.hardware import hardware, profile_names, read_profile
+from snndeploy.network import Network
 from snndeploy.program import Program
 from snndeploy.samples import Samples
-from snndeploy.side_by_side import side_by_side
-from snndeploy.verify.tiny import tiny_inputs, tiny_network
+from snndeploy.side_by_side import SideBySide, side_by_side
+from snndeploy.verify.tiny import tiny_chain, tiny_inputs, tiny_network
 
-profiles_app = typer.Typer(help="Hardware profiles: list, show, check.", no_args_is_help=True)
+profiles_app = typer.Typer(help="Hardware profiles: list, show, check, diff.", no_args_is_help=True)
 backends_app = typer.Typer(help="Backends: versions, what is missing, install, check.")
 
 
@@ -48,6 +49,16 @@ def profiles_check(
         console.as_json({"file": str(file), "name": found.name, "well_formed": True})
         return
     console.say(f"{file}: profile '{found.name}' is well-formed")
+
+
+@profiles_app.command("diff")
+def profiles_diff(
+    left: Annotated[str, typer.Argument(metavar="A", help="A name, or the path of a YAML file.")],
+    right: Annotated[str, typer.Argument(metavar="B", help="The profile to hold it against.")],
+    json: Json = False,
+) -> None:
+    """What differs between two profiles, key by key."""
+    hardware_views.show_differences(hardware(left), hardware(right), json)
 
 
 @backends_app.callback(invoke_without_command=True)
@@ -90,9 +101,9 @@ def backends_check(
     if everything:
         _check_on_everything(name, json)
         return
-    network = tiny_network()
-    samples = Samples(tiny_inputs(network), None)
-    found = side_by_side(Program(network), samples, ["judge", name])
+    found = _held_to_judge(tiny_network(), name)
+    if any(result.refused for result in found.left_out):
+        found = _held_to_judge(tiny_chain(), name)
     comparison_views.show_comparison(found, json)
     if found.left_out:
         raise BackendMissingError(found.left_out[0].note, where=f"backend '{name}'")
@@ -107,3 +118,7 @@ def _check_on_everything(name: str, json: bool) -> None:
     comparison_views.show_suite(found, dict(backend.status().versions), json)
     if not found.conforms:
         raise typer.Exit(1)
+
+
+def _held_to_judge(network: Network, name: str) -> SideBySide:
+    return side_by_side(Program(network), Samples(tiny_inputs(network), None), ["judge", name])

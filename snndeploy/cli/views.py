@@ -17,6 +17,7 @@ from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
 from snndeploy.ranges import ranges
 from snndeploy.trace import Trace
+from snndeploy.units import engineering
 from snndeploy.verify.certificate import Certificate
 from snndeploy.verify.fidelity import FidelityReport
 
@@ -45,6 +46,7 @@ def show_network(program: Program, json: bool) -> None:
         "hash": network.hash,
         "mode": network.mode,
         "window": network.window,
+        "reset": network.reset,
         "depth": program.depth,
         "settle_bound": program.settle_bound if network.mode == "exact" else None,
         "profile": None if program.profile is None else program.profile.name,
@@ -53,8 +55,9 @@ def show_network(program: Program, json: bool) -> None:
     if json:
         console.as_json({**head, "layers": rows})
         return
+    resets = "hard reset, " if network.reset == "hard" else ""
     console.say(
-        f"{network.name}: spiking, {network.mode} mode, window {network.window} steps, "
+        f"{network.name}: spiking, {network.mode} mode, {resets}window {network.window} steps, "
         f"{program.depth} layers deep"
     )
     if network.mode == "exact":
@@ -92,6 +95,9 @@ def show_trace(program: Program, trace: Trace, labels: Int64Array | None, json: 
         "spikes_per_sample": trace.total_events / len(trace),
         "spikes_per_neuron": trace.total_events / len(trace) / neurons,
         "seconds": trace.seconds,
+        "start_seconds": trace.start_seconds,
+        "seconds_per_step": trace.seconds_per_step,
+        "samples_per_second": trace.samples_per_second,
     }
     if json:
         console.as_json({**result, "predictions": trace.predictions.tolist()})
@@ -113,8 +119,18 @@ def show_trace(program: Program, trace: Trace, labels: Int64Array | None, json: 
             f"{result['spikes_per_neuron']:.3f} a neuron",
         )
     )
-    rows.append(("time", f"{trace.seconds:.2f} s, {len(trace) / trace.seconds:,.0f} samples/s"))
+    rows.append(("time", _time(trace)))
     console.table(["", ""], rows)
+
+
+def _time(trace: Trace) -> str:
+    """Start-up (and shut-down) of the simulator apart from its steps."""
+    rates = (
+        f"{trace.samples_per_second:,.0f} samples/s",
+        f"{engineering(trace.seconds_per_step, 's')} a step",
+    )
+    start = [f"start-up {trace.start_seconds:.2f} s"] if trace.start_seconds >= 0.05 else []
+    return f"{trace.seconds:.2f} s ({', '.join([*start, *rates])})"
 
 
 def save_trace(trace: Trace, path: Path) -> None:
@@ -149,6 +165,8 @@ def show_fidelity(found: FidelityReport, json: bool) -> None:
         return
     for sentence in found.sentences():
         console.say(sentence)
+    if not found.layers:
+        return
     console.say(
         "\nCounts that differ, by a layer's own rounding and in all; rounding errors (rms)\n"
     )

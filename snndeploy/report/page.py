@@ -98,6 +98,7 @@ def _energy(data: ReportData) -> dict[str, object] | None:
         "sources": energy.sources(found),
         "facts": energy.facts(found),
         "comparisons": energy.comparison_table(energy.comparisons(ours, baselines)),
+        "tornado": energy.tornado_table(found),
         "break_even": energy.break_even(data, baselines),
         "by_layer": energy_charts.by_layer(found, baselines),
         "against": energy_charts.against((*ours, *baselines)),
