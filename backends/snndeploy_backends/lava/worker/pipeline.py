@@ -59,10 +59,11 @@ class Pipeline:
     def results(self, spikes: bool) -> dict[str, NDArray[Any]]:
         """The arrays of a `step` frame."""
         *spiking, readout = (layer.name for layer in self.view[1:])
+        logits = self._last(readout)
         counts = [np.count_nonzero(self._last(name), axis=1) for name in spiking]
         arrays = {
-            "logits": self._last(readout),
-            "events": np.array(counts, np.int64).reshape(len(spiking), -1),
+            "logits": logits,
+            "events": np.array(counts, np.int64).reshape(len(spiking), len(logits)),
         }
         if spikes:
             arrays |= self.spikes()
