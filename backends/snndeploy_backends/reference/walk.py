@@ -9,7 +9,6 @@ are carried from span to span of steps.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +21,7 @@ from snndeploy_backends.reference.currents import Drive, Piece, Spikes
 from snndeploy_backends.reference.kernels import channels_first, channels_last
 from snndeploy_backends.reference.plan import LayerPlan, Options, Plan
 from snndeploy_backends.reference.scan import PoolState, Population, scan, scan_pool
+from snndeploy_backends.reference.team import Team
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Walk:
     Args:
         inputs: grid integers (n, *input shape), or (n, F, *input shape) step by step.
         keep_spikes: whether spans hold the spikes of all layers.
-        pool: threads that share the work of one layer.
+        team: threads that share the work of one layer.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class Walk:
         inputs: Int64Array,
         options: Options,
         keep_spikes: bool,
-        pool: ThreadPoolExecutor | None,
+        team: Team | None,
     ) -> None:
         self.plan, self.rows, self.time = plan, len(inputs), 0
-        self.options, self.keep_spikes, self.pool = options, keep_spikes, pool
+        self.options, self.keep_spikes, self.team = options, keep_spikes, team
         self.neurons: dict[str, Population] = {}
-        self.pools: dict[str, PoolState] = {}
+        self.teams: dict[str, PoolState] = {}
         self.total = np.zeros((self.rows, plan.layers[-1].layer.neurons), np.int64)
         self.inputs = torch.from_numpy(inputs.copy()).to(options.device)
         self.constant: dict[str, Tensor] = {}
@@ -88,7 +88,7 @@ class Walk:
             window, piece = self.plan.window, self.options.piece
             arriving = currents.get(layer.layer.name)
             timing = (arriving, fed, left, start, window, piece)
-            return Drive(layer, values, *timing, self.options.below, self.pool)
+            return Drive(layer, values, *timing, self.options.below, self.team)
 
         *spiking, readout = self.plan.layers
         for index, layer in enumerate(spiking):
@@ -135,8 +135,8 @@ class Walk:
         for name, state in self.neurons.items():
             membrane, count = compacted(state.membrane), compacted(state.count)
             self.neurons[name] = replace(state, membrane=membrane, count=count)
-        for name, pool in self.pools.items():
-            self.pools[name] = PoolState(compacted(pool.count), compacted(pool.pooled))
+        for name, pool in self.teams.items():
+            self.teams[name] = PoolState(compacted(pool.count), compacted(pool.pooled))
         self.constant = {name: compacted(x[0])[None] for name, x in self.constant.items()}
         if self.plan.per_step:
             self.inputs = compacted(self.inputs)
@@ -167,7 +167,7 @@ class Walk:
             self._advance(layer, drive, state, piece, out, events)
         if driven < steps:
             rest = out[driven:]
-            events[driven:] = scan(self.options.scan, state, None, None, rest, self.pool)
+            events[driven:] = scan(self.options.scan, state, None, None, rest, self.team)
         return self._trimmed(layer, out, events)
 
     def _advance(
@@ -186,11 +186,11 @@ class Walk:
             assert layer.gather is not None
             source = drive.sources[layer.gather_source]
             spikes, fired = source.bytes[steps], source.events[steps]
-            arguments = (state, spikes, fired, current, shares, out[steps], self.pool)
+            arguments = (state, spikes, fired, current, shares, out[steps], self.team)
             events[steps] = layer.gather.advance(*arguments)
             return
         bias = None if shares is None else torch.from_numpy(shares).to(state.theta)
-        events[steps] = scan(self.options.scan, state, current, bias, out[steps], self.pool)
+        events[steps] = scan(self.options.scan, state, current, bias, out[steps], self.team)
 
     def _trimmed(self, layer: LayerPlan, out: Tensor, events: Int64Array) -> Spikes:
         """Without the silence at the end."""
@@ -211,14 +211,14 @@ class Walk:
     def _max_pool(self, layer: LayerPlan, node: MaxPool2d, source: Spikes) -> Spikes:
         """What the maxima of the counts gain at each step."""
         name, x = layer.layer.name, source.bytes
-        if name not in self.pools:
+        if name not in self.teams:
             dtype = torch.uint8 if layer.levels < 256 else torch.int32
-            self.pools[name] = PoolState(
+            self.teams[name] = PoolState(
                 x.new_zeros(x.shape[1:], dtype=dtype),
                 x.new_zeros((self.rows, *layer.shape), dtype=dtype),
             )
         out = x.new_empty((len(x), self.rows, *layer.shape))
-        arguments = (node, self.pools[name], x, int(self.plan.signed), out, self.pool)
+        arguments = (node, self.teams[name], x, int(self.plan.signed), out, self.team)
         return self._trimmed(layer, out, scan_pool(self.options.scan, *arguments))
 
     def _read_out(self, drive: Drive, steps: int) -> Int64Array:
