@@ -33,7 +33,6 @@ from snndeploy_backends.lava import environment
 from snndeploy_backends.lava.backend import Lava, RecordedSession
 from snndeploy_backends.lava.limits import check_fits
 from snndeploy_backends.lava.settings import Settings
-from snndeploy_backends.lava.supervisor import Limits
 from snndeploy_backends.lava.worker.failures import read_failure, record_failure
 from snndeploy_backends.lava.worker.frames import VERSION, Decoder, Frame
 from snndeploy_backends.lava.worker.job import Job
@@ -287,12 +286,6 @@ def test_settings_come_from_arguments_or_the_environment(monkeypatch):
             Settings.of(None, None, None)
     with pytest.raises(InputError, match="workers"):
         Settings.of(0, None, None)
-
-
-def test_a_stop_of_this_process_is_not_the_workers_time():
-    limits = Limits(10.0, 1 << 40)
-    limits.spend(3600.0, [])
-    assert limits.seconds == 9.0
 
 
 def test_limits_of_the_words():
