@@ -133,11 +133,6 @@ class ForeignGraph:
         return self.nodes[0].shape
 
     @property
-    def output_shape(self) -> Shape:
-        """Of one step of the result."""
-        return next(node.shape for node in self.nodes if node.name == self.output)
-
-    @property
     def spiking(self) -> tuple[ForeignNode, ...]:
         """The nodes that emit zeros and ones."""
         return tuple(node for node in self.nodes if node.kind in SPIKING)
