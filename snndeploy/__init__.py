@@ -29,6 +29,7 @@ from snndeploy.deploy import (
 )
 from snndeploy.errors import SnnDeployError
 from snndeploy.export import export
+from snndeploy.foreign import NirTrace, run_nir
 from snndeploy.hardware import HardwareProfile, hardware
 from snndeploy.headroom import Headroom
 from snndeploy.network import Network
@@ -56,6 +57,7 @@ __all__ = [
     "agree",
     "lower",
     "run",
+    "run_nir",
     "compare",
     "certify",
     "calibrate_exit",
@@ -70,6 +72,7 @@ __all__ = [
     "Program",
     "HardwareProfile",
     "Trace",
+    "NirTrace",
     "BackendResult",
     "Planted",
     "Headroom",

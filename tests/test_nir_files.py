@@ -206,3 +206,21 @@ def test_endless_paths_are_refused(adds):
     graph.metadata["snndeploy"] = json.dumps(record)
     with pytest.raises(FileFormatError, match="paths of up to"):
         from_nir(graph)
+
+
+def test_a_pool_with_an_uneven_window_survives_a_file(tmp_path):
+    """nir guesses the shape behind a kernel that is not square wrongly, in nested graphs too."""
+    one = np.ones(1, np.int64)
+    nodes = (
+        Input("x", (1, 2, 1), Grid(1.0, 0, 1)),
+        Conv2d("conv", np.ones((1, 1, 1, 1), np.int64)),
+        Neuron("neuron", one, one * 0, one, 1, 1.0),
+        MaxPool2d("pool", (1, 2), (1, 1), (0, 1, 0, 0)),
+        Flatten("flat"),
+        Linear("dense", np.ones((1, 2), np.int64)),
+        Output("out", one, 1.0),
+    )
+    edges = tuple((a.name, b.name) for a, b in pairwise(nodes))
+    network = Network("uneven", nodes, edges, "exact", 1)
+    save(network, tmp_path / "network.nir")
+    assert_same(load(tmp_path / "network.nir"), network)

@@ -18,6 +18,7 @@ PUBLIC = [
     "HardwareProfile",
     "Headroom",
     "Network",
+    "NirTrace",
     "Planted",
     "Program",
     "Report",
@@ -44,6 +45,7 @@ PUBLIC = [
     "report",
     "rescale",
     "run",
+    "run_nir",
     "save",
     "sweep",
 ]

@@ -98,10 +98,11 @@ def _reset(graph: nir.NIRGraph, record: NetworkRecord) -> Reset:
 def _foreign(graph: nir.NIRGraph) -> UnsupportedModelError:
     kinds = ", ".join(f"{name} ({type(node).__name__})" for name, node in graph.nodes.items())
     return UnsupportedModelError(
-        f"this NIR graph was not written by snndeploy, and foreign graphs cannot be read as "
-        f"networks yet; its nodes are: {kinds or 'none'}",
+        f"another tool wrote this NIR graph, and its float dynamics are no network of integers; "
+        f"its nodes are: {kinds or 'none'}",
         where="NIR graph",
-        remedy="convert the ANN that it was made from",
+        remedy="run it as it is (`snndeploy run --backend norse --dt TIME`, `run_nir`), or convert "
+        "the ANN that it was made from",
     )
 
 

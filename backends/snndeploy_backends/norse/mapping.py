@@ -60,7 +60,7 @@ def _node_map(network: Network) -> dict[Any, Callable[[Any], nn.Module]]:
 
     def neuron(node: nir.IF) -> nn.Module:
         record = read_record(node, NeuronRecord, "IF")
-        theta, dims = torch.from_numpy(node.v_threshold), node.v_threshold.ndim
+        theta, dims = torch.from_numpy(node.v_threshold[None]), node.v_threshold.ndim
         v0 = torch.tensor(record.v0, dtype=torch.float64).view(-1, *(1,) * (dims - 1))
         bias = Bias(np.array(record.bias, np.int64), window, ends, dims)
         return SoftResetCell(

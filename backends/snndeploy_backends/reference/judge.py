@@ -10,11 +10,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from snndeploy import linear_ops
-from snndeploy.backend import BackendStatus, Probe, Step
+from snndeploy.backend import BackendStatus, Probe, Response, Step
 from snndeploy.layers import Layer
+from snndeploy.nirfile import ForeignGraph
 from snndeploy.nodes import MaxPool2d, Neuron, Output
-from snndeploy.numerics import BoolArray, Int64Array, fire, window_share
+from snndeploy.numerics import BoolArray, FloatArray, Int64Array, fire, window_share
 from snndeploy.program import Program
+from snndeploy_backends.reference import foreign_judge
 
 
 class JudgeSession:
@@ -118,3 +120,7 @@ class Judge:
             currents.append(session.current[layer])
             membranes.append(session.membrane[layer])
         return Probe(np.stack(currents, 1), np.stack(membranes, 1), np.stack(spikes, 1))
+
+    def respond(self, graph: ForeignGraph, inputs: FloatArray, record: bool) -> Response:
+        """Run a NIR graph that another tool wrote."""
+        return foreign_judge.respond(graph, inputs, record)

@@ -31,8 +31,9 @@ class EngineSession:
     def __init__(
         self, program: Program, inputs: Int64Array, steps: int, options: Options, watch: str = ""
     ) -> None:
-        self.plan, self.options = plan(program, steps, options), options
-        workers = max(min(options.workers, len(inputs)), 1)
+        self.program, self.options = program, options
+        self.plan = plan(program, steps, options)
+        workers = min(options.workers, len(inputs))
         several = options.workers > 1
         self.team = Team(options.workers, shares=workers < 2) if several else None
         cuts = np.linspace(0, len(inputs), workers + 1).astype(int)
@@ -48,6 +49,8 @@ class EngineSession:
 
     def step(self) -> Step:
         """Advance by one logical step."""
+        if not sum(map(len, self.alive)):
+            return self._nothing()
         if self.at == self.ready:
             self._compute()
         t, self.at = self.at, self.at + 1
@@ -94,6 +97,15 @@ class EngineSession:
     def last_current(self) -> Int64Array:
         """What reached the watched layer at the last step that was computed, (n, *shape)."""
         return np.concatenate([walk.last_current() for walk in self.walks])
+
+    def _nothing(self) -> Step:
+        """A step of no samples."""
+        spiking = self.program.spiking
+        return Step(
+            np.zeros((0, *self.program.layers[-1].shape), np.int64),
+            {layer.name: np.zeros((0, *layer.shape), np.int8) for layer in spiking},
+            {layer.name: np.zeros(0, np.int64) for layer in spiking},
+        )
 
     def _compute(self) -> None:
         """The next steps, of the samples that are left.

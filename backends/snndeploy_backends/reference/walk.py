@@ -68,7 +68,7 @@ class Walk:
         self.plan, self.rows, self.time = plan, len(inputs), 0
         self.options, self.keep_spikes, self.team = options, keep_spikes, team
         self.neurons: dict[str, Population] = {}
-        self.teams: dict[str, PoolState] = {}
+        self.pools: dict[str, PoolState] = {}
         self.total = np.zeros((self.rows, plan.layers[-1].layer.neurons), np.int64)
         self.inputs = torch.from_numpy(inputs.copy()).to(options.device)
         self.watch, self.current = watch, np.zeros((0, 0, 0), np.int64)
@@ -100,7 +100,7 @@ class Walk:
                 source = values[layer.layer.projections[0].source]
                 values[name] = self._max_pool(layer, layer.layer.node, source)
             else:
-                values[name] = self._integrate(layer, drive(layer), span)
+                values[name] = self.integrate(layer, drive(layer), span)
             events[name] = values[name].events
             if not self.keep_spikes:
                 for other in self.plan.layers[:index]:
@@ -108,7 +108,7 @@ class Walk:
                         values.pop(other.layer.name, None)
         active = max((len(x) for x in events.values()), default=0)
         steps = min(span, max(active + 1, left, fed)) if signed else span
-        logits = self._read_out(drive(readout), steps)
+        logits = self.read_out(drive(readout), steps)
         self.time += steps
         settled = signed and active < steps and self.time >= self.plan.window
         return Span(logits, values if self.keep_spikes else {}, events, settled)
@@ -145,8 +145,8 @@ class Walk:
         for name, state in self.neurons.items():
             membrane, count = compacted(state.membrane), compacted(state.count)
             self.neurons[name] = replace(state, membrane=membrane, count=count)
-        for name, pool in self.teams.items():
-            self.teams[name] = PoolState(compacted(pool.count), compacted(pool.pooled))
+        for name, pool in self.pools.items():
+            self.pools[name] = PoolState(compacted(pool.count), compacted(pool.pooled))
         self.constant = {name: compacted(x[0])[None] for name, x in self.constant.items()}
         if self.plan.per_step:
             self.inputs = compacted(self.inputs)
@@ -166,7 +166,7 @@ class Walk:
                 currents[layer.layer.name] = first.reshape(len(frames), self.rows, -1)
         return currents
 
-    def _integrate(self, layer: LayerPlan, drive: Drive, span: int) -> Spikes:
+    def integrate(self, layer: LayerPlan, drive: Drive, span: int) -> Spikes:
         """What a population emits."""
         driven = drive.steps
         steps = min(span, driven + layer.levels) if self.plan.signed else span
@@ -233,17 +233,17 @@ class Walk:
     def _max_pool(self, layer: LayerPlan, node: MaxPool2d, source: Spikes) -> Spikes:
         """What the maxima of the counts gain at each step."""
         name, x = layer.layer.name, source.bytes
-        if name not in self.teams:
+        if name not in self.pools:
             dtype = torch.uint8 if layer.levels < 256 else torch.int32
-            self.teams[name] = PoolState(
+            self.pools[name] = PoolState(
                 x.new_zeros(x.shape[1:], dtype=dtype),
                 x.new_zeros((self.rows, *layer.shape), dtype=dtype),
             )
         out = x.new_empty((len(x), self.rows, *layer.shape))
-        arguments = (node, self.teams[name], x, int(self.plan.signed), out, self.team)
+        arguments = (node, self.pools[name], x, int(self.plan.signed), out, self.team)
         return self._trimmed(layer, out, scan_pool(self.options.scan, *arguments))
 
-    def _read_out(self, drive: Drive, steps: int) -> Int64Array:
+    def read_out(self, drive: Drive, steps: int) -> Int64Array:
         """The readout's membranes after each step, int64 (n, T, classes)."""
         gains = np.zeros((steps, *self.total.shape), np.int64)
         for piece in drive.pieces(self.rows):
