@@ -19,8 +19,6 @@ from snndeploy.ranges import ranges
 from snndeploy.trace import Trace
 from snndeploy.units import engineering
 from snndeploy.verify.certificate import Certificate
-from snndeploy.verify.comparison import BackendResult
-from snndeploy.verify.diagnosis import Diagnosis
 from snndeploy.verify.fidelity import FidelityReport
 
 
@@ -48,6 +46,7 @@ def show_network(program: Program, json: bool) -> None:
         "hash": network.hash,
         "mode": network.mode,
         "window": network.window,
+        "reset": network.reset,
         "depth": program.depth,
         "settle_bound": program.settle_bound if network.mode == "exact" else None,
         "profile": None if program.profile is None else program.profile.name,
@@ -56,8 +55,9 @@ def show_network(program: Program, json: bool) -> None:
     if json:
         console.as_json({**head, "layers": rows})
         return
+    resets = "hard reset, " if network.reset == "hard" else ""
     console.say(
-        f"{network.name}: spiking, {network.mode} mode, window {network.window} steps, "
+        f"{network.name}: spiking, {network.mode} mode, {resets}window {network.window} steps, "
         f"{program.depth} layers deep"
     )
     if network.mode == "exact":
@@ -145,69 +145,6 @@ def save_trace(trace: Trace, path: Path) -> None:
         )
 
 
-def show_comparison(results: Sequence[BackendResult], json: bool) -> None:
-    """One row for each backend, and where the first difference lies."""
-    rows = [
-        {
-            "backend": r.name,
-            "versions": r.versions,
-            "samples": r.samples,
-            "accuracy": r.accuracy,
-            "spikes_equal": r.spikes_equal,
-            "first_divergence": None
-            if r.divergence is None
-            else {
-                "layer": r.divergence.layer,
-                "neuron": list(r.divergence.neuron),
-                "step": r.divergence.step,
-                "sample": r.divergence.sample,
-                "reference": r.divergence.ours,
-                "found": r.divergence.theirs,
-                **({} if r.diagnosis is None else r.diagnosis.as_dict()),
-            },
-            "seconds": r.seconds,
-            "missing": r.note or None,
-        }
-        for r in results
-    ]
-    if json:
-        console.as_json({"reference": results[0].name, "backends": rows})
-        return
-    verdicts = {None: "did not run", True: "equal", False: "DIFFERENT"}
-    console.table(
-        ["backend", ">samples", ">accuracy", "spikes", ">seconds", "versions"],
-        [
-            (
-                r.name,
-                r.samples,
-                "" if r.accuracy is None else f"{r.accuracy:.2%}",
-                "reference" if r is results[0] else verdicts[r.spikes_equal],
-                f"{r.seconds:.2f}",
-                versions(r.versions),
-            )
-            for r in results
-        ],
-    )
-    for r in results:
-        if r.divergence is not None:
-            console.say(f"\n{r.name} differs first at {r.divergence}")
-            console.say(
-                f"  ({results[0].name} against {r.name}; steps and samples as simulated, "
-                "the pipeline's shift removed)"
-            )
-        if r.diagnosis is not None:
-            _show_diagnosis(r.diagnosis)
-
-
-def _show_diagnosis(found: Diagnosis) -> None:
-    """Both sides' neuron at the step, and why they differ."""
-    names = (found.ours.backend, found.theirs.backend)
-    console.say()
-    console.table(["", *(f">{name}" for name in names)], found.rows())
-    console.say(f"\ncause: {found.cause}")
-    console.paragraph(found.explanation)
-
-
 def show_certificate(found: Certificate, json: bool) -> None:
     """The certificate in words, with the hashes that it is bound to."""
     if json:
@@ -228,6 +165,8 @@ def show_fidelity(found: FidelityReport, json: bool) -> None:
         return
     for sentence in found.sentences():
         console.say(sentence)
+    if not found.layers:
+        return
     console.say(
         "\nCounts that differ, by a layer's own rounding and in all; rounding errors (rms)\n"
     )

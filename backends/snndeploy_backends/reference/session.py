@@ -28,16 +28,19 @@ class EngineSession:
     was computed beyond a sample's stop is dropped.
     """
 
-    def __init__(self, program: Program, inputs: Int64Array, steps: int, options: Options) -> None:
-        self.plan, self.options = plan(program, steps, options), options
-        workers = max(min(options.workers, len(inputs)), 1)
+    def __init__(
+        self, program: Program, inputs: Int64Array, steps: int, options: Options, watch: str = ""
+    ) -> None:
+        self.program, self.options = program, options
+        self.plan = plan(program, steps, options)
+        workers = min(options.workers, len(inputs))
         several = options.workers > 1
         self.team = Team(options.workers, shares=workers < 2) if several else None
         cuts = np.linspace(0, len(inputs), workers + 1).astype(int)
 
         def start(rows: tuple[int, int]) -> Walk:
             with torch.inference_mode():
-                return Walk(self.plan, inputs[slice(*rows)], options, True, None)
+                return Walk(self.plan, inputs[slice(*rows)], options, True, None, watch)
 
         self.walks = self._in_parallel(start, list(pairwise(cuts)))
         self.spans: list[Span] = []
@@ -46,6 +49,8 @@ class EngineSession:
 
     def step(self) -> Step:
         """Advance by one logical step."""
+        if not sum(map(len, self.alive)):
+            return self._nothing()
         if self.at == self.ready:
             self._compute()
         t, self.at = self.at, self.at + 1
@@ -88,6 +93,19 @@ class EngineSession:
     def membrane(self, name: str) -> Int64Array:
         """The membranes (n, *shape) of a layer after the steps that were computed."""
         return np.concatenate([walk.membrane(name) for walk in self.walks])
+
+    def last_current(self) -> Int64Array:
+        """What reached the watched layer at the last step that was computed, (n, *shape)."""
+        return np.concatenate([walk.last_current() for walk in self.walks])
+
+    def _nothing(self) -> Step:
+        """A step of no samples."""
+        spiking = self.program.spiking
+        return Step(
+            np.zeros((0, *self.program.layers[-1].shape), np.int64),
+            {layer.name: np.zeros((0, *layer.shape), np.int8) for layer in spiking},
+            {layer.name: np.zeros(0, np.int64) for layer in spiking},
+        )
 
     def _compute(self) -> None:
         """The next steps, of the samples that are left.

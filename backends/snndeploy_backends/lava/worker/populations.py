@@ -159,6 +159,7 @@ class Neurons(_Membranes):
         super().__init__(layer, job)
         assert isinstance(layer.node, Neuron)
         self.signed, self.levels = job.network.mode == "exact", layer.node.levels
+        self.hard = job.network.reset == "hard"
         self.count = self.membrane
 
     def begin(self, slots: Int64Array, first: int) -> None:
@@ -175,7 +176,7 @@ class Neurons(_Membranes):
         """The spikes of step t."""
         v: Any = self.integrate(rows, t, messages)
         self.membrane[rows], self.count[rows], spikes = fire(
-            v, self.count[rows], self.theta, self.levels, signed=self.signed
+            v, self.count[rows], self.theta, self.levels, signed=self.signed, hard=self.hard
         )
         return spikes
 
