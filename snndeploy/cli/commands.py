@@ -44,6 +44,7 @@ from snndeploy.errors import BackendMissingError, InputError, SnnDeployError
 from snndeploy.files import save_json
 from snndeploy.foreign import run_nir
 from snndeploy.nirfile import is_foreign, save
+from snndeploy.nirfile import lint as lint_nir
 from snndeploy.program import Program
 from snndeploy.samples import Samples, load_samples
 from snndeploy.story import BASELINE, PROFILE, ann_baselines, run_both, tell_story
@@ -244,6 +245,15 @@ def run(
     if out is not None:
         views.save_trace(trace, out)
     views.show_trace(program, trace, samples.y, json)
+
+
+@app.command()
+def lint(
+    file: Annotated[Path, typer.Argument(metavar="FILE.nir", help="Any NIR file.")],
+    json: Json = False,
+) -> None:
+    """Tell what each known reader of NIR would do otherwise than NIR says."""
+    foreign_views.show_findings(lint_nir(file), json)
 
 
 @app.command()
