@@ -93,13 +93,12 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def put(section: str, text: str) -> None:
-    """Replace what lies between `<!-- section -->` and `<!-- end of section -->` in `README.md`."""
-    readme = HERE / "README.md"
-    old = readme.read_text(encoding="utf-8")
+def put(section: str, text: str, page: Path = HERE / "README.md") -> None:
+    """Replace what lies between `<!-- section -->` and `<!-- end of section -->` in a page."""
+    old = page.read_text(encoding="utf-8")
     begin, end = f"<!-- {section} -->", f"<!-- end of {section} -->"
     pattern = re.compile(re.escape(begin) + ".*" + re.escape(end), re.DOTALL)
     if not pattern.search(old):
-        raise SystemExit(f"benchmarks/README.md has no place {begin} .. {end}")
+        raise SystemExit(f"{page.name} has no place {begin} .. {end}")
     new = pattern.sub(lambda _: f"{begin}\n{text}\n{end}", old)
-    readme.write_text(new, encoding="utf-8")
+    page.write_text(new, encoding="utf-8")

@@ -28,6 +28,7 @@ from snndeploy.deploy import (
     run,
 )
 from snndeploy.errors import SnnDeployError
+from snndeploy.export import export
 from snndeploy.foreign import NirTrace, run_nir
 from snndeploy.hardware import HardwareProfile, hardware
 from snndeploy.headroom import Headroom
@@ -49,6 +50,7 @@ __all__ = [
     "from_torch",
     "convert",
     "save",
+    "export",
     "hardware",
     "headroom",
     "rescale",

@@ -95,6 +95,15 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
+class Bounded(Protocol):
+    """A backend that can hold only so many samples at a time."""
+
+    def most_samples(self, program: Program) -> int:
+        """The most samples of one batch; 1 or more."""
+        ...
+
+
 @dataclass(frozen=True)
 class Folded:
     """The record of n samples that ran to their end without a controller.

@@ -13,13 +13,19 @@ from snndeploy.nodes import Neuron
 
 @dataclass(frozen=True)
 class CoreAllocation:
-    """Neurons `start .. stop-1` of a layer, row-major, on core number `core`."""
+    """Neurons `start .. stop-1` of a layer, row-major, on core number `core`.
+
+    A readout integrates only, so it may be cut along its inputs: then the core holds synapses
+    from the neurons `sources` (first, last + 1) of its one source layer, and the host adds up
+    what the cores read out.
+    """
 
     layer: str
     core: int
     start: int
     stop: int
     synapse_bits: int = 0
+    sources: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from snndeploy.control import ExitPolicy
 from snndeploy.cost import Estimate, estimate_ann
 from snndeploy.errors import CertificateRefusedError
 from snndeploy.hardware import hardware
+from snndeploy.inputs import check_labels
 from snndeploy.measure import settle_steps
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
@@ -20,8 +21,8 @@ from snndeploy.trace import Trace
 from snndeploy.verify.certificate import Certificate
 from snndeploy.verify.comparison import BackendResult
 
-PROFILE, BASELINE = "loihi1", "digital_int8_45nm"
-"""The chip and the digital baseline that are taken where none is named."""
+PROFILE, BASELINE, BESIDE = "loihi1", "digital_int8_45nm", "digital_fp32_45nm"
+"""The chip and the digital baseline that are taken where none is named, and what is beside it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,7 @@ class Story:
         results: one row for each backend compared; empty if none was asked for.
         policy, exit_trace: early exit, if there is a policy.
         estimate, exit_estimate: cost on the program's profile, settled and with early exit.
-        baselines: the same network as an int8 ANN, dense and zero-skipping.
+        baselines: the same network as an int8 ANN, dense and zero-skipping, and as an fp32 ANN.
     """
 
     program: Program
@@ -100,7 +101,7 @@ def tell_story(
         progress: told (samples done, samples in all) by each stage.
     """
     if samples.y is not None:
-        deploy.check_labels(samples.y, program.network, len(samples))
+        check_labels(samples.y, program.network, len(samples))
     trace, stopped = run_both(program, samples, policy, progress)
     certificate, refusal = None, ""
     try:
@@ -148,13 +149,12 @@ def run_both(
     return full, deploy.run(program, samples.x, exit_policy=policy, progress=progress)
 
 
-def ann_baselines(
-    program: Program, settled: Trace, name: str = BASELINE
-) -> tuple[Estimate, Estimate]:
-    """The same network as an int8 ANN: dense, and with zero activations skipped."""
+def ann_baselines(program: Program, settled: Trace, name: str = BASELINE) -> tuple[Estimate, ...]:
+    """The same network as an int8 ANN: dense, and with zero activations skipped; then as fp32."""
     chip = hardware(name)
     dense = estimate_ann(program.network, chip)
-    return dense, estimate_ann(program.network, chip, trace=settled)
+    skipping = estimate_ann(program.network, chip, trace=settled)
+    return dense, skipping, estimate_ann(program.network, hardware(BESIDE))
 
 
 def _backend_summary(result: BackendResult) -> dict[str, Any]:

@@ -22,7 +22,8 @@ EVENTS = {
     "update_inactive": "neuron update, silent",
     "spike": "spike emitted",
     "packet": "packet to a core",
-    "hop": "mesh hop",
+    "hop_ew": "mesh hop, east or west",
+    "hop_ns": "mesh hop, north or south",
     "chip_crossing": "packet to another chip",
     "bias": "bias addition",
     "compare": "comparison",
@@ -30,13 +31,14 @@ EVENTS = {
     "io_byte": "byte between host and chip",
     "reset": "neuron reset",
     "weight_read": "weight read",
+    "state_access": "membrane access",
     "activation_access": "activation access",
 }
 """Events in words."""
 
 
 class Bounds(Protocol):
-    """A low, a nominal and a high figure, such as `snndeploy.cost.Interval`."""
+    """A low, a nominal and a high figure, such as `snndeploy.cost.Quantity`."""
 
     @property
     def low(self) -> float:
@@ -72,6 +74,16 @@ def energy_in_full(picojoules: Bounds | None, unknown: str = NONE) -> str:
     return unknown if picojoules is None else _in_full(picojoules, PJ, "J")
 
 
+def energy_span(low_pj: float, high_pj: float) -> str:
+    """From one energy to another."""
+    return f"{engineering(low_pj * PJ, 'J')} to {engineering(high_pj * PJ, 'J')}"
+
+
+def ratio_in_full(ratio: Bounds) -> str:
+    """`3.2 times (1.4 to 7.9)`."""
+    return f"{ratio.nominal:.2g} times ({ratio.low:.2g} to {ratio.high:.2g})"
+
+
 def latency_in_full(microseconds: Bounds | None, unknown: str = NONE) -> str:
     """`12.3 µs (10.1 to 15.2 µs)`, or what stands for an unknown latency."""
     return unknown if microseconds is None else _in_full(microseconds, US, "s")
@@ -102,6 +114,16 @@ def count(value: float) -> str:
 def percent(share: float, digits: int = 1) -> str:
     """A share of one as a percentage."""
     return f"{100 * share:.{digits}f} %"
+
+
+def latency(microseconds: Bounds | None) -> str:
+    """The nominal latency, or a dash."""
+    return NONE if microseconds is None else engineering(microseconds.nominal * US, "s")
+
+
+def memory(size: int | None) -> str:
+    """Bytes: `412 MB`, or a dash."""
+    return NONE if size is None else engineering(size, "B")
 
 
 def seconds(value: float | None) -> str:

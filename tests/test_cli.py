@@ -73,6 +73,10 @@ def test_the_whole_story(snndeploy, files, tmp_path):
         ("energy", "small.nir", "--data", "x.npz"),
         ("profiles", "list"),
         ("profiles", "show", "loihi1"),
+        ("profiles", "show", "digital_snn_45nm"),
+        ("profiles", "show", "speck"),
+        ("profiles", "diff", "loihi1", "loihi2"),
+        ("placement", "small.nir", "--data", "x.npz"),
         ("backends",),
     ],
 )
@@ -234,9 +238,10 @@ def test_backends_check_runs_the_tiny_network(snndeploy):
 
 
 COMMANDS = [
-    "convert", "inspect", "headroom", "rescale", "run", "compare", "certify", "fidelity",
-    "calibrate-exit", "energy", "report", "demo", "profiles", "profiles list", "profiles show",
-    "profiles check", "backends", "backends install", "backends check",
+    "convert", "inspect", "headroom", "rescale", "export", "run", "lint", "compare", "certify",
+    "fidelity", "calibrate-exit", "energy", "placement", "report", "demo", "profiles",
+    "profiles list", "profiles show", "profiles check", "profiles diff", "backends",
+    "backends install", "backends check",
 ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from test_measure import chain
 
 from snndeploy import units
 from snndeploy.cli.hardware_views import show_energy
-from snndeploy.cost import break_even_spikes, estimate, estimate_ann
+from snndeploy.cost import break_even_rate, break_even_spikes, estimate, estimate_ann
 from snndeploy.errors import DataError, InputError, ProfileError
 from snndeploy.hardware import HardwareProfile, hardware
 from snndeploy.measure import count_events
@@ -54,13 +54,15 @@ def test_a_chain_counted_by_hand():
         "bias": 2,
         "reset": 7,
         "barrier": 15,
+        "weight_read": 5,
+        "state_access": 2 * (5 + 35),
     }
     dynamic = 96.0 + 4 * (35.5 + 69.3 + 111.0 + 72.8) + 31 * 51.2 + 7 * 51.2 + 15 * 7.2
     assert found.dynamic_pj.nominal == pytest.approx(dynamic)
     # A core that fires: two silent updates, an active one, a spike, a packet.
     firing, listening, idle = 2 * 6.0 + 9.7 + 30.0 + 5.1, 16.0 + 3.8, 3 * 6.0
     assert found.latency_us.nominal * 1e3 == pytest.approx(
-        3 * firing + listening + idle + 5 * 1400.0
+        3 * firing + listening + idle + 5 * 600.0
     )
     static = (39.0 + 65.0) * found.latency_us.nominal * 1e3
     assert found.static_pj.nominal == pytest.approx(static)
@@ -82,13 +84,22 @@ def test_intervals_are_ordered():
 
 def graded(group, grade: str):
     """The group with every constant of one grade."""
+    known = type(group).model_fields
     return group.model_copy(
-        update={name: c.model_copy(update={"grade": grade}) for name, c in group.constants()}
+        update={
+            name: c.model_copy(update={"grade": grade})
+            for name, c in group.constants()
+            if name in known
+        }
     )
 
 
 def test_the_total_is_as_weak_as_its_weakest_constant():
     loihi = hardware("loihi1")
+    inside = {k: v.model_copy(update={"grade": "measured"}) for k, v in loihi.inside.items()}
+    barrier = loihi.time.barrier_by_tiles[0].time
+    time = loihi.time.model_copy(update={"barrier_by_tiles": (), "barrier": barrier})
+    loihi = loihi.model_copy(update={"inside": inside, "time": time})
     measured = {name: graded(getattr(loihi, name), "measured") for name in ("energy", "time")}
     profile = loihi.model_copy(update=measured | {"power": graded(loihi.power, "assumed")})
     found = estimate(*on(profile))
@@ -118,8 +129,8 @@ def test_an_unpriced_event_leaves_no_total():
     assert found.by_event()["synop"].nominal == pytest.approx(4 * 35.5)
 
 
-def test_crossing_to_another_chip_has_no_price():
-    loihi = hardware("loihi1")
+def test_crossing_to_another_chip_may_have_no_price():
+    loihi = without("chip_crossing")
     limits = loihi.limits.model_copy(update={"cores": 1})
     found = estimate(*on(loihi.model_copy(update={"limits": limits})))
     assert (found.cores, found.chips, found.unpriced) == (3, 3, ("chip_crossing",))
@@ -136,7 +147,7 @@ def test_an_event_without_a_time_leaves_no_latency():
 
 def test_an_all_in_price_holds_everything():
     constant = {"unit": "pJ", "grade": "measured", "source": "72 mW at 20 Hz, all in"}
-    profile = hardware("loihi1").model_dump(exclude={"energy", "power", "time"}) | {
+    profile = hardware("loihi1").model_dump(exclude={"energy", "power", "time", "inside"}) | {
         "scope": "all_in",
         "energy": {"synop": constant | {"value": 26.0, "low": 26.0, "high": 26.0}},
     }
@@ -160,16 +171,35 @@ def test_the_ann_counted_by_hand():
     ann = hardware("digital_int8_45nm")
     trace = simulate(Reference(), program, np.array([[0], [1]]))
     dense = estimate_ann(program.network, ann)
-    # Three weights; each of three layers writes one activation and reads one.
-    assert dense.energy_pj.nominal == pytest.approx(3 * 0.3 + 3 * 2.5 + 6 * 2.5)
+    # Three weights; each of three layers writes one activation and reads one; 8 kB hold them all.
+    byte = 10.0 / 8
+    assert dense.energy_pj.nominal == pytest.approx(3 * 0.3 + 3 * byte + 6 * byte)
     skipping = estimate_ann(program.network, ann, trace=trace)
     # The input is dense; `a` and `b` are zero for one sample of two.
-    assert skipping.energy_pj.nominal == pytest.approx(2 * 0.3 + 3 * 2.5 + 6 * 2.5)
+    assert skipping.energy_pj.nominal == pytest.approx(2 * 0.3 + 3 * byte + 6 * byte)
     assert skipping.samples == 2
+    floating = estimate_ann(program.network, hardware("digital_fp32_45nm"))
+    assert floating.energy_pj.nominal == pytest.approx(3 * 4.6 + 9 * 4 * byte)
     spikes = break_even_spikes(program, dense)
     assert spikes == pytest.approx(dense.dynamic_pj.nominal / (2 * 35.5))
+    assert break_even_rate(program, dense, 5) == pytest.approx(spikes / 5)
     assert count_events(program, trace).spikes_per_synapse == pytest.approx(1.0)
     json.dumps(skipping.as_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize(("features", "access"), [(64, 10), (150, 20), (400, 100), (1100, 1300)])
+def test_weights_are_read_from_the_smallest_memory_that_holds_them(features, access):
+    one = np.zeros(features, int)
+    nodes = (
+        Input("x", (features,), Grid(1.0, 0, 1)),
+        Linear("w", np.ones((features, features), int)),
+        Output("out", one, 1.0),
+    )
+    names = [node.name for node in nodes]
+    network = Network("wide", nodes, tuple(pairwise(names)), "exact", 2)
+    found = estimate_ann(network, hardware("digital_int8_45nm")).by_event()
+    assert found["weight_read"].nominal == pytest.approx(features**2 * access / 8)
+    assert found["activation_access"].nominal == pytest.approx(2 * features * 10 / 8)
 
 
 def test_the_command_line_shows_grades_and_each_note_once(capsys):

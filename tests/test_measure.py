@@ -155,7 +155,7 @@ def test_an_early_stop_on_a_pipelined_chip_pays_for_work_in_flight():
     assert trace.stop_steps.tolist() == [1] and not trace.settled.any()
     run = activity(program, trace)
     # Depth 3: the answer leaves the chip at step 3, when `a` has fired twice more, `b` once.
-    assert run.steps == 3
+    assert run.steps.tolist() == [3]
     assert {k: int(v.sum()) for k, v in run.events.items()} == {"a": 3, "b": 2}
     assert run.in_flight == 3
     assert count_events(program, trace).in_flight == pytest.approx(3 / 5)
@@ -197,6 +197,7 @@ def test_hops_on_the_mesh():
     # Four cores a tile, eight tiles a row, chips of 128 cores side by side.
     limits = hardware("loihi1").limits
     a, b = np.array([0, 0, 0, 5, 0]), np.array([3, 4, 32, 39, 128])
-    hops, crossing = distances(limits, a, b)
-    assert hops.tolist() == [0, 1, 1, 1, 8]
-    assert crossing.tolist() == [False, False, False, False, True]
+    found = distances(limits, a, b)
+    assert found.east_west.tolist() == [0, 1, 0, 0, 8]
+    assert found.north_south.tolist() == [0, 0, 1, 1, 0]
+    assert found.crossing.tolist() == [False, False, False, False, True]

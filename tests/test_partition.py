@@ -60,7 +60,7 @@ def check_limits(program) -> None:
         for core in np.unique(cores):
             held = int((cores == core).sum())
             if layer.kind == "neurons":
-                held *= profile.compartments(network.mode)
+                held *= profile.compartments(network.mode, network.reset)
             assert held <= limits.neurons_per_core
             bits = sum(p.synapse_bits for p in parts if p.core == core)
             assert bits <= limits.synapse_bits_per_core
@@ -138,7 +138,7 @@ def test_too_many_cores():
 
 def test_too_many_outgoing_axons():
     with pytest.raises(DoesNotFitError, match=r"layer 'first': .* outgoing axons on a core"):
-        place(image_network(channels=4, size=16), loihi(axons_out_per_core=20))
+        place(image_network(channels=4, size=16), loihi(axons_out_per_core=3))
 
 
 def test_thresholds_and_words():

@@ -33,6 +33,7 @@ PUBLIC = [
     "convert",
     "estimate",
     "estimate_ann",
+    "export",
     "fidelity",
     "from_torch",
     "hardware",
@@ -57,7 +58,7 @@ def test_public_names_are_pinned():
 
 
 def test_functions_are_not_shadowed_by_modules_of_the_same_name():
-    for name in ("hardware", "headroom", "integer_ann", "report", "sweep"):
+    for name in ("export", "hardware", "headroom", "integer_ann", "report", "sweep"):
         import_module(f"snndeploy.{name}")
     assert callable(snndeploy.hardware)
     assert callable(snndeploy.integer_ann)

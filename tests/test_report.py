@@ -13,10 +13,14 @@ import pytest
 from strategies import grid_inputs
 
 from snndeploy import units
-from snndeploy.cost.estimate import ZERO, Estimate, Interval, Term
+from snndeploy.cost import estimate_ann, estimate_counts
+from snndeploy.cost.estimate import Estimate, Term
+from snndeploy.cost.quantity import ZERO, Quantity
 from snndeploy.errors import SnnDeployError
+from snndeploy.hardware import hardware
 from snndeploy.network import Network
 from snndeploy.nodes import Conv2d, Flatten, Grid, Input, Linear, MaxPool2d, Neuron, Output
+from snndeploy.passes.partition import place
 from snndeploy.program import Program
 from snndeploy.report import ExitSummary, ReportData, energy, report, tables
 from snndeploy.report.page import render, save
@@ -55,7 +59,7 @@ def minimal(program) -> ReportData:
 @pytest.fixture(scope="module")
 def full(minimal) -> ReportData:
     labels = np.arange(12) % 4
-    price = Interval(20.0, 24.0, 36.0)
+    price = Quantity.spread(20.0, 24.0, 36.0)
     terms = (
         Term("relu", "synop", 900.0, price.times(900), "derived", "A paper, https://example.org/1"),
         Term("relu", "update_active", 40.0, price.times(40), "assumed", "another paper"),
@@ -63,7 +67,17 @@ def full(minimal) -> ReportData:
         Term("chip", "barrier", 6.0, price.times(6), "measured", "another paper"),
     )
     estimate = Estimate(
-        "chip", "A Chip", "chip", "snn", 12, terms, price.times(500), Interval(1, 2, 3), 5, 2, 1
+        "chip",
+        "A Chip",
+        "chip",
+        "snn",
+        12,
+        terms,
+        price.times(500),
+        Quantity.spread(1.0, 2.0, 3.0),
+        5,
+        2,
+        1,
     )
     mac = (Term("relu", "mac", 972.0, price.times(50), "derived", "a third paper"),)
     dense = Estimate("digital", "int8 ANN, dense", "core", "ann", 12, mac, None, None)
@@ -270,11 +284,13 @@ def test_engineering_prefixes(value, text):
 
 
 def test_intervals_write_the_unit_once_where_they_can():
-    assert units.energy_range(Interval(100.0, 120.0, 250.0)) == "100 to 250 pJ"
-    assert units.energy_range(Interval(800.0, 900.0, 2100.0)) == "800 pJ to 2.10 nJ"
+    assert units.energy_range(Quantity.spread(100.0, 120.0, 250.0)) == "100 to 250 pJ"
+    assert units.energy_range(Quantity.spread(800.0, 900.0, 2100.0)) == "800 pJ to 2.10 nJ"
     assert units.energy_range(None) == units.NONE
-    assert units.energy_in_full(Interval(183e3, 743e3, 2.2e6)) == "743 nJ (183 nJ to 2.20 µJ)"
-    assert units.latency_in_full(Interval(1.0, 2.0, 3.0)) == "2.00 µs (1.00 to 3.00 µs)"
+    assert (
+        units.energy_in_full(Quantity.spread(183e3, 743e3, 2.2e6)) == "743 nJ (183 nJ to 2.20 µJ)"
+    )
+    assert units.latency_in_full(Quantity.spread(1.0, 2.0, 3.0)) == "2.00 µs (1.00 to 3.00 µs)"
     assert units.latency_in_full(None, "unknown") == "unknown"
 
 
@@ -288,3 +304,25 @@ def test_report_of_a_run_says_what_the_run_knows(full, tmp_path):
 def test_static_energy_that_one_side_leaves_out_is_not_compared(full):
     (found,) = energy.comparisons((full.estimate,), (replace(full.baselines[0], static_pj=ZERO),))
     assert found.basis == "dynamic"
+
+
+def test_what_another_price_holds_is_said_to_be_inside(full):
+    chip = hardware("truenorth")
+    found = estimate_counts(chip, {"relu": {"synop": 100.0}})
+    assert dict(energy.facts(found))["Static share"] == "inside the all-in price"
+    loihi = estimate_counts(hardware("loihi1"), {"relu": {"synop": 9.0, "weight_read": 9.0}})
+    rows = {row[0]: row for row in energy.term_table(loihi).rows}
+    assert rows["weight read"][2] == "inside"
+    assert rows["synaptic operation"][2] == "23.6 to 35.5 pJ"
+    assert energy.tornado_table(loihi).rows[0][0] == "energy.synop"
+    data = replace(full, estimate=loihi, exit_estimate=None)
+    assert "What moves the energy most" in render(data)
+
+
+def test_break_even_and_the_published_marks(program, minimal):
+    placed = place(program.network, hardware("digital_snn_45nm"))
+    dense = estimate_ann(program.network, hardware("digital_int8_45nm"))
+    lines = energy.break_even(replace(minimal, program=placed), (dense,))
+    assert lines[0].startswith("This network: ")
+    assert any("spikes a synapse and inference at most" in line for line in lines)
+    assert sum(line.startswith("Published: ") for line in lines) == 2

@@ -13,11 +13,14 @@ import typer
 from snndeploy import deploy
 from snndeploy.backend import backend_names, find_backend
 from snndeploy.cli import (
+    comparison_views,
     console,
+    export_command,
     foreign_views,
     hardware_views,
     headroom_commands,
     model_views,
+    placement_commands,
     sweep_commands,
     views,
 )
@@ -34,19 +37,25 @@ from snndeploy.cli.options import (
     PerChannel,
     PolicyFile,
     ProfileName,
+    Reset,
+    ResetName,
     Seed,
     Thresholds,
     ThresholdsName,
     WeightBits,
 )
 from snndeploy.control import load_policy
-from snndeploy.errors import BackendMissingError, InputError, SnnDeployError
+from snndeploy.cost.breakeven import break_even_lines
+from snndeploy.errors import BackendMissingError, DoesNotFitError, InputError, SnnDeployError
 from snndeploy.files import save_json
 from snndeploy.foreign import run_nir
+from snndeploy.inputs import check_labels
+from snndeploy.measure import count_events
 from snndeploy.nirfile import is_foreign, save
 from snndeploy.nirfile import lint as lint_nir
 from snndeploy.program import Program
 from snndeploy.samples import Samples, load_samples
+from snndeploy.side_by_side import SideBySide, side_by_side
 from snndeploy.story import BASELINE, PROFILE, ann_baselines, run_both, tell_story
 from snndeploy.verify.comparison import Planted
 
@@ -140,6 +149,7 @@ def convert(
     per_step: Annotated[
         bool, typer.Option("--per-step", help="Samples are (N, steps, ...): events, frames.")
     ] = False,
+    reset: Reset = ResetName.soft,
     json: Json = False,
 ) -> None:
     """Turn a quantized model into a spiking network."""
@@ -161,6 +171,7 @@ def convert(
             mode=mode.value,
             window=window,
             per_step=per_step,
+            reset=reset.value,
             progress=tell,
         )
     save(network, out)
@@ -189,6 +200,7 @@ def inspect(
 
 app.command()(headroom_commands.headroom)
 app.command()(headroom_commands.rescale)
+app.command()(export_command.export)
 
 
 @app.command()
@@ -230,7 +242,7 @@ def run(
         )
     program, samples = _loaded(network, data, limit)
     if samples.y is not None:
-        deploy.check_labels(samples.y, program.network, len(samples))
+        check_labels(samples.y, program.network, len(samples))
     policy = None if exit_policy is None else load_policy(exit_policy)
     with console.progress(f"simulating on {backend}", json) as tell:
         trace = deploy.run(
@@ -264,8 +276,19 @@ def compare(
         str | None,
         typer.Option(metavar="A,B,..", help="The first is the reference; default: all available."),
     ] = None,
+    profile: ProfileName = None,
     limit: Limit = None,
     steps: Annotated[int | None, typer.Option(min=1, metavar="T", help="The most steps.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="OUT.html", help="Write it as a page, too.")
+    ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure/--no-measure",
+            help="Run each in a process of its own: start-up and peak memory.",
+        ),
+    ] = True,
     plant: Annotated[
         str | None,
         typer.Option(
@@ -277,9 +300,12 @@ def compare(
 ) -> None:
     """Hold every spike of several backends to the first.
 
+    They are set side by side: accuracy, spikes, time, memory and, with --profile, energy.
+    Backends that are missing here are named and left out.
+
     Exit code 1 if any differs: the first layer, neuron and step are named, and the cause.
     """
-    program, samples = _loaded(network, data, limit)
+    program, samples = _loaded(network, data, limit, profile)
     names = _available() if backends is None else _names(backends)
     planted = None if plant is None else Planted.parse(plant)
     if planted is not None and planted.backend not in names:
@@ -287,21 +313,33 @@ def compare(
             f"'{planted.backend}' is not among {', '.join(names)}", where="planted threshold"
         )
     with console.progress("comparing", json) as tell:
-        results = deploy.compare(
+        found = side_by_side(
             program,
-            samples.x,
+            samples,
             names,
-            labels=samples.y,
             steps=steps,
             planted=planted,
+            measure=measure,
             progress=tell,
         )
-    views.show_comparison(results, json)
-    missing = [result for result in results if not result.ran]
-    if any(result.spikes_equal is False for result in results):
+    if html is not None:
+        from snndeploy.report.comparison import save_comparison  # noqa: PLC0415  (plots: slow)
+
+        save_comparison(found, html)
+    comparison_views.show_comparison(found, json)
+    _judge(found)
+
+
+def _judge(found: SideBySide) -> None:
+    """Exit code 1 if spikes differ, 2 if a network is refused or nothing was compared."""
+    if found.agree is False:
         raise typer.Exit(1)
-    if missing:
-        raise BackendMissingError(missing[0].note, where=f"backend '{missing[0].name}'")
+    for result in found.left_out:
+        if result.refused:
+            raise DoesNotFitError(result.note, where=f"backend '{result.name}'")
+    if found.left_out and not found.compared:
+        result = found.left_out[0]
+        raise BackendMissingError(result.note, where=f"backend '{result.name}'")
 
 
 @app.command()
@@ -392,7 +430,13 @@ def energy(
     with console.progress("counting events", json) as tell:
         full, stopped = run_both(program, samples, policy, tell)
     snn = deploy.estimate(program, full if stopped is None else stopped, full)
-    hardware_views.show_energy(snn, ann_baselines(program, full, baseline), json)
+    found = count_events(program, full)
+    beside = ann_baselines(program, full, baseline)
+    lines = break_even_lines(program, beside, found.spikes_per_synapse, found.steps)
+    hardware_views.show_energy(snn, beside, json, lines)
+
+
+app.command()(placement_commands.placement)
 
 
 @app.command()
@@ -479,8 +523,8 @@ def _run_foreign(
 
 
 def _available() -> list[str]:
-    """The reference first, then every other backend that can run here; not the slow judge."""
-    others = [n for n in backend_names() if n not in ("judge", "reference")]
+    """The reference first, then all that can run any network here; not the slow judge."""
+    others = [n for n in backend_names() if n not in ("judge", "reference", "lava_stock")]
     return ["reference", *(n for n in others if find_backend(n).status().available)]
 
 

@@ -2,7 +2,9 @@
 
     T_neuron  = updates * t_update + spikes * t_spike + packets * t_packet + compares * t_compare
     T_message = packets_in * t_message + synops * t_synop + macs * t_mac
-    t_step    = max(max over cores of combine(T_neuron, T_message), t_tick) + t_barrier
+    T_noc     = hops of the packet that goes farthest * t_hop
+    t_step    = max(max over cores of combine(T_neuron, T_message), T_noc, bytes * t_io, t_tick)
+                + t_barrier(tiles)
     latency   = sum over steps of (share of the samples that run) * t_step
 
 The busiest core is that of the mean sample, which is a lower bound of the mean over the busiest
@@ -11,22 +13,30 @@ cores; the sources of contention between cores are left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from snndeploy.cost.estimate import Interval, weakest
+from snndeploy.cost.bootstrap import resampled_means
+from snndeploy.cost.estimate import weakest
+from snndeploy.cost.quantity import DRAWS, Quantity, draws_of
 from snndeploy.hardware import ALL_IN_EVENTS, Constant, Grade, HardwareProfile, Time
 from snndeploy.measure.activity import Activity
 from snndeploy.measure.load import CoreLoad, load_of
 from snndeploy.numerics import FloatArray
 from snndeploy.program import Program
 
-NEURON_EVENTS = ("update_active", "update_inactive", "spike", "packet", "compare")
-MESSAGE_EVENTS = ("message", "synop", "synop_conv", "mac")
-Bound = Literal["low", "value", "high"]
+NEURON_EVENTS = ("update_active", "update_inactive", "update_readout", "spike", "packet", "compare")
+MESSAGE_EVENTS = ("message", "synop", "synop_conv", "synop_input", "synop_readout", "mac")
+BOUNDS = ("cores", "network", "io", "tick")
+"""What can set the pace of a step."""
+
+_CHUNK = 100
+_MOST_ROWS = 64
+
+Figures = Callable[[Constant], FloatArray]
+"""A constant's figures (n,): its draws, or one of its bounds."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +44,21 @@ class Latency:
     """Mean time to the answer.
 
     Attributes:
-        us: the interval; None if an event has no time, the profile has none at all, or the
-            program is not placed.
+        us: None if an event has no time, the profile has none at all, its clock is not known, or
+            the program is not placed.
+        cycles: nominal clock cycles, of a profile whose times are cycles.
         grade: the weakest of the times that were used.
         untimed: events that occur but have no time.
+        bound: what sets the pace of how many of the nominal time's parts: shares by `BOUNDS`.
+        swings: nominal us with one constant at its low and at its high end, by name.
     """
 
-    us: Interval | None = None
+    us: Quantity | None = None
+    cycles: float | None = None
     grade: Grade | None = None
     untimed: tuple[str, ...] = ()
+    bound: Mapping[str, float] = field(default_factory=dict)
+    swings: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def latency(program: Program, run: Activity) -> Latency:
@@ -54,11 +70,26 @@ def latency(program: Program, run: Activity) -> Latency:
     times, missing = _times(profile, load.work)
     if missing:
         return Latency(untimed=missing)
-    bounds: tuple[Bound, ...] = ("low", "value", "high")
-    low, nominal, high = (_latency_ns(profile, load, times, bound) / 1e3 for bound in bounds)
-    used = (*times.values(), profile.time.tick, profile.time.barrier)
-    grade = weakest(constant.grade for constant in used if constant is not None)
-    return Latency(Interval(low, nominal, high), grade)
+    model = _Model(profile, load, times)
+    grade = weakest(constant.grade for constant in model.constants.values())
+    nominal, bound = model.nominal()
+    if profile.time.in_cycles and profile.time.clock is None:
+        return Latency(cycles=nominal, grade=grade, untimed=("the clock",), bound=bound)
+    steps = np.arange(len(load.running))
+    often = resampled_means((run.steps[:, None] > steps).astype(np.float64))
+    drawn = (model.drawn() * often.T).sum(axis=0)
+    clock = profile.time.clock
+    unit = Quantity.fixed(1e-3) if clock is None else Quantity.fixed(1.0).over(Quantity.of(clock))
+    us = Quantity(nominal, drawn).times(unit)
+    swings = {
+        name: (low * unit.nominal, high * unit.nominal)
+        for name, (low, high) in model.swings().items()
+    }
+    if clock is not None:
+        grade = weakest((grade, clock.grade))
+        swings["clock"] = (nominal / clock.high, nominal / max(clock.low, 1e-300))
+    cycles = nominal if profile.time.in_cycles else None
+    return Latency(us, cycles, grade, bound=bound, swings=swings)
 
 
 def _times(
@@ -66,7 +97,7 @@ def _times(
 ) -> tuple[dict[str, Constant], tuple[str, ...]]:
     """The times of the events that occur, and the events that lack one.
 
-    On a chip of scope `all_in`, or one that keeps a fixed tick, what has no time is inside.
+    On a chip of an all-in scope, or one that keeps a fixed tick, what has no time is inside.
     """
     times: dict[str, Constant] = {}
     missing: list[str] = []
@@ -86,19 +117,103 @@ def _time(time: Time, event: str) -> Constant | None:
     return time.synop if found is None and event == "synop_conv" else found
 
 
-def _latency_ns(
-    profile: HardwareProfile, load: CoreLoad, times: Mapping[str, Constant], bound: Bound
-) -> float:
-    shape = next(iter(load.work.values())).shape
-    spent = {"neuron": np.zeros(shape), "message": np.zeros(shape)}
-    for event, constant in times.items():
-        part = spent["neuron" if event in NEURON_EVENTS else "message"]
-        part += load.work[event] * getattr(constant, bound)
-    overlap = profile.combine == "max"
-    busy = np.maximum(*spent.values()) if overlap else spent["neuron"] + spent["message"]
-    step: FloatArray = busy.max(axis=1)
-    if profile.time.tick is not None:
-        step = np.maximum(step, getattr(profile.time.tick, bound))
-    if profile.time.barrier is not None:
-        step = step + getattr(profile.time.barrier, bound)
-    return float((load.running * step).sum())
+class _Model:
+    """The time of each step, ns or cycles, for any figures of the constants."""
+
+    def __init__(
+        self, profile: HardwareProfile, load: CoreLoad, times: Mapping[str, Constant]
+    ) -> None:
+        time = profile.time
+        self.load, self.overlap = load, profile.combine == "max"
+        events = (*NEURON_EVENTS, *MESSAGE_EVENTS)
+        self.events = [event for event in events if event in times]
+        self.split = sum(event in NEURON_EVENTS for event in self.events)
+        rest = {
+            "hop_ew": time.hop_ew if load.farthest[:, 0].any() else None,
+            "hop_ns": time.hop_ns if load.farthest[:, 1].any() else None,
+            "io_byte": time.io_byte,
+            "tick": time.tick,
+            "barrier": time.barrier_for(load.tiles),
+        }
+        self.constants = dict(times) | {k: v for k, v in rest.items() if v is not None}
+        self.rows = [self._rows(step) for step in range(len(load.running))]
+
+    def _rows(self, step: int) -> FloatArray:
+        """The work (cores, events) of the cores that can be the busiest of a step.
+
+        A core with at least as much of everything makes another superfluous. Of the rest the
+        longest at nominal times are kept.
+        """
+        if not self.events:
+            return np.zeros((1, 0))
+        rows = np.unique(np.stack([self.load.work[e][step] for e in self.events], axis=1), axis=0)
+        kept: list[FloatArray] = []
+        weight = np.array([self.constants[e].value for e in self.events])
+        while len(rows) and len(kept) < _MOST_ROWS:
+            top = rows[(rows @ weight).argmax()]
+            kept.append(top)
+            rows = rows[(rows > top).any(axis=1)]
+        return np.array(kept)
+
+    def parts(self, step: int, figures: Figures) -> FloatArray:
+        """Time that each of `BOUNDS` asks for in a step, (4, n)."""
+        found = {name: figures(constant) for name, constant in self.constants.items()}
+        size = len(next(iter(found.values()), np.zeros(1)))
+        none = np.zeros(size)
+        price = np.array([found[e] for e in self.events]).reshape(-1, size)
+        rows = self.rows[step]
+        neuron = rows[:, : self.split] @ price[: self.split]
+        message = rows[:, self.split :] @ price[self.split :]
+        busy = np.maximum(neuron, message) if self.overlap else neuron + message
+        east_west, north_south = self.load.farthest[step]
+        noc = found.get("hop_ew", none) * east_west + found.get("hop_ns", none) * north_south
+        moved = found.get("io_byte", none) * self.load.io_bytes[step]
+        return np.array([busy.max(axis=0), noc, moved, found.get("tick", none)])
+
+    def steps(self, figures: Figures) -> FloatArray:
+        """The time of every step, (P, n)."""
+        barrier = self.constants.get("barrier")
+        sync: FloatArray | float = 0.0 if barrier is None else figures(barrier)
+        found: FloatArray = np.stack(
+            [self.parts(p, figures).max(axis=0) + sync for p in range(len(self.rows))]
+        )
+        return found
+
+    def nominal(self) -> tuple[float, dict[str, float]]:
+        """The mean time with every constant at its value, and the share that each bound sets."""
+        figures = _at("value")
+        steps = self.steps(figures)[:, 0]
+        mean = float((self.load.running * steps).sum())
+        shares = np.zeros(len(BOUNDS))
+        for step, running in enumerate(self.load.running):
+            shares[self.parts(step, figures)[:, 0].argmax()] += running * steps[step]
+        whole = mean or 1.0
+        return mean, {name: float(s / whole) for name, s in zip(BOUNDS, shares, strict=True)}
+
+    def drawn(self) -> FloatArray:
+        """The time of every step for every draw, (P, DRAWS)."""
+        chunks = range(0, DRAWS, _CHUNK)
+        return np.concatenate([self.steps(_draws(i)) for i in chunks], axis=1)
+
+    def swings(self) -> dict[str, tuple[float, float]]:
+        """The mean time with one constant at a time at its low and its high end."""
+        found = {}
+        for name, constant in self.constants.items():
+            ends = []
+            for bound in (constant.low, constant.high):
+                steps = self.steps(_with(constant, bound))[:, 0]
+                ends.append(float((self.load.running * steps).sum()))
+            found[name] = (ends[0], ends[1])
+        return found
+
+
+def _at(bound: str) -> Figures:
+    return lambda constant: np.array([getattr(constant, bound)])
+
+
+def _with(special: Constant, value: float) -> Figures:
+    return lambda constant: np.array([value if constant is special else constant.value])
+
+
+def _draws(start: int) -> Figures:
+    return lambda constant: draws_of(constant)[start : start + _CHUNK]

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from snndeploy.cost.estimate import ZERO, Estimate, Interval, weakest
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from snndeploy.cost.estimate import Estimate, weakest
 from snndeploy.cost.latency import Latency, latency
-from snndeploy.cost.prices import ENVELOPE, interval, terms
+from snndeploy.cost.prices import INTERVALS, Counts, Held, fixed, held_by, resampled, terms
+from snndeploy.cost.quantity import ZERO, Quantity, summed
 from snndeploy.errors import InputError, ProfileError
 from snndeploy.hardware import Grade, HardwareProfile
 from snndeploy.measure.activity import activity
-from snndeploy.measure.events import EventCounts, events_of
+from snndeploy.measure.events import CHIP, EventCounts, events_of
 from snndeploy.measure.synapses import is_dense
 from snndeploy.program import Program
 from snndeploy.trace import Trace
+
+_PJ_PER_MW_US = 1e3
 
 
 def estimate(program: Program, trace: Trace, full: Trace | None = None) -> Estimate:
     """Price a trace on the chip that the program was placed on: counts, energy, latency.
 
     Means over the samples of the trace, at batch 1, early exits as recorded. Only the events
-    inside the profile's boundary are counted: the transfer of inputs and results is not.
-    `full` is a run of the same samples without early exit, which holds the work that was in
-    flight when they stopped.
+    inside the profile's boundary are counted: bytes between host and chip are where it is the
+    board. `full` is a run of the same samples without early exit, which holds the work that was
+    in flight when they stopped.
 
     Raises:
         InputError: the program has no profile.
@@ -32,75 +39,135 @@ def estimate(program: Program, trace: Trace, full: Trace | None = None) -> Estim
         raise InputError(
             "has no hardware profile", where="program", remedy="lower the network to a profile"
         )
+    _spiking(profile)
+    run = activity(program, trace, full)
+    counts = events_of(program, run)
+    each = {name: dict(events) for name, events in counts.each.items()}
+    if profile.boundary != "board":
+        del each[CHIP]["io_byte"]
+    dense = frozenset(x.name for x in program.layers if is_dense(x))
+    time = latency(program, run)
+    cores = len({part.core for part in program.placement})
+    priced = _priced(
+        profile, resampled(each), time, cores, dense, held_by(program.network, profile)
+    )
+    return Estimate(
+        **priced,
+        samples=counts.samples,
+        steps=counts.steps,
+        notes=_notes(program, counts, time, full is None),
+        latency_grade=time.grade,
+    )
+
+
+def estimate_counts(
+    profile: HardwareProfile,
+    counts: Mapping[str, Mapping[str, float]],
+    *,
+    latency_us: float | None = None,
+    cores: int = 0,
+    held: Mapping[str, Held] | None = None,
+) -> Estimate:
+    """Price published counts, by layer and event, of an inference of a known duration.
+
+    For checks against measurements of networks that are not at hand. Layers pay the prices of
+    dense synapses.
+
+    Raises:
+        ProfileError: the profile is not that of a spiking chip.
+    """
+    _spiking(profile)
+    time = Latency(us=None if latency_us is None else Quantity.fixed(latency_us))
+    priced = _priced(profile, fixed(counts), time, cores, frozenset(counts), held)
+    return Estimate(**priced, samples=1, notes=(INTERVALS,))
+
+
+def _spiking(profile: HardwareProfile) -> None:
     if profile.kind != "spiking":
         raise ProfileError(
             "describes an accelerator for ANNs",
             where=f"profile '{profile.name}'",
             remedy="use estimate_ann",
         )
-    run = activity(program, trace, full)
-    counts = events_of(program, run)
-    dense = frozenset(x.name for x in program.layers if is_dense(x))
-    time = latency(program, run)
-    cores = len({part.core for part in program.placement})
+
+
+def _priced(
+    profile: HardwareProfile,
+    counts: Counts,
+    time: Latency,
+    cores: int,
+    dense: frozenset[str],
+    held: Mapping[str, Held] | None,
+) -> dict[str, Any]:
+    """What of an estimate follows from counts and time."""
     per_chip = profile.limits.cores
     chips = -(-cores // per_chip) if per_chip else min(cores, 1)
-    static, static_grade = static_energy(profile, time, chips, cores)
-    return Estimate(
-        profile=profile.name,
-        title=profile.title,
-        boundary=profile.boundary,
-        kind="snn",
-        samples=counts.samples,
-        terms=terms(profile, counts.by_layer, dense),
-        static_pj=static,
-        latency_us=time.us,
-        steps=counts.steps,
-        cores=cores,
-        chips=chips,
-        notes=_notes(program, counts, time.untimed, full is None),
-        static_grade=static_grade,
-        latency_grade=time.grade,
-    )
+    static = static_energy(profile, time, max(chips, 1), cores)
+    return {
+        "profile": profile.name,
+        "title": profile.title,
+        "boundary": profile.boundary,
+        "kind": "snn",
+        "terms": terms(profile, counts, dense, held),
+        "static_pj": static.pj,
+        "static_grade": static.grade,
+        "static_ends_pj": static.ends_pj,
+        "latency_us": time.us,
+        "bound": time.bound,
+        "cycles": time.cycles,
+        "cores": cores,
+        "chips": chips,
+    }
 
 
-def static_energy(
-    profile: HardwareProfile, time: Latency, chips: int, cores: int
-) -> tuple[Interval | None, Grade | None]:
-    """Static power times latency, pJ: (chip + host) for each chip, and each core in use.
+@dataclass(frozen=True)
+class Static:
+    """Static energy, pJ; None if it is unknown. See `Estimate` for `grade` and `ends_pj`."""
+
+    pj: Quantity | None
+    grade: Grade | None = None
+    ends_pj: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+def static_energy(profile: HardwareProfile, time: Latency, chips: int, cores: int) -> Static:
+    """Static power times latency: (chip, controller and host) for each chip, and each core in use.
 
     1 mW for 1 us is 1000 pJ. None if the latency or every power is unknown; 0 on a profile of
     scope `all_in`, whose price of a synaptic operation holds it already. With it the weakest
     grade of the powers and of the latency.
     """
     if profile.scope == "all_in":
-        return ZERO, None
-    power = profile.power
-    if time.us is None or not any(power.constants()):
-        return None, None
-    total, grade = ZERO, time.grade
-    for constant, units in ((power.chip, chips), (power.host, chips), (power.core, cores)):
-        if constant is not None:
-            total += interval(constant).times(units)
-            grade = weakest((grade, constant.grade))
-    static = Interval(
-        total.low * time.us.low * 1e3,
-        total.nominal * time.us.nominal * 1e3,
-        total.high * time.us.high * 1e3,
-    )
-    return static, grade
+        return Static(ZERO)
+    power = dict(profile.power.constants())
+    if time.us is None or not power:
+        return Static(None)
+    units = {name: cores if name == "core" else chips for name in power}
+    mw = summed(Quantity.of(constant).times(units[name]) for name, constant in power.items())
+    us = time.us.nominal
+    ends: dict[str, tuple[float, float]] = {}
+    for name, constant in power.items():
+        rest = mw.nominal - constant.value * units[name]
+        low, high = rest + constant.low * units[name], rest + constant.high * units[name]
+        ends[f"power.{name}"] = (low * us * _PJ_PER_MW_US, high * us * _PJ_PER_MW_US)
+    for name, (shortest, longest) in time.swings.items():
+        scale = mw.nominal * _PJ_PER_MW_US
+        ends[f"time.{name}"] = (shortest * scale, longest * scale)
+    grade = weakest((time.grade, *(constant.grade for constant in power.values())))
+    return Static(time.us.times(mw).times(_PJ_PER_MW_US), grade, ends)
 
 
-def _notes(
-    program: Program, counts: EventCounts, untimed: tuple[str, ...], guessed: bool
-) -> tuple[str, ...]:
+def _notes(program: Program, counts: EventCounts, time: Latency, guessed: bool) -> tuple[str, ...]:
     profile = program.profile
     assert profile is not None
-    notes = [ENVELOPE, *profile.workarounds(program.network.mode)]
+    notes = [INTERVALS, *profile.workarounds(program.network.mode, program.network.reset)]
+    if counts.samples == 1:
+        notes.append("one sample: the intervals hold no spread of activity")
     if profile.notes:
-        notes.append(profile.notes)
-    if profile.scope == "all_in":
-        notes.append("all-in price: synaptic operations hold everything else; no other term")
+        notes.append(profile.notes.strip())
+    if profile.charged is not None:
+        what = "spikes" if "spike" in profile.charged else "synaptic operations"
+        beside = "no other term" if profile.scope == "all_in" else "static power apart"
+        notes.append(f"all-in price: {what} hold everything else; {beside}")
     if counts.in_flight:
         notes.append(
             f"{counts.in_flight:.1%} of the spikes are work in flight when samples stopped"
@@ -108,10 +175,12 @@ def _notes(
         )
     if not program.placement:
         notes.append("no placement: one packet a projection, no hops, no latency")
-    elif profile.limits.tile_columns is None:
+    elif profile.limits.tile_columns is None and profile.limits.cores != 1:
         notes.append("the profile describes no mesh: hops are not counted")
-    if untimed:
-        notes.append(f"latency unknown: no time for {', '.join(untimed)}")
-    if program.placement and not untimed:
+    if profile.scope != "all_in" and not any(profile.power.constants()):
+        notes.append("static energy unknown: the profile has no static power")
+    if time.untimed:
+        notes.append(f"latency unknown: no time for {', '.join(time.untimed)}")
+    if time.us is not None:
         notes.append("latency of the busiest core of the mean sample, without contention")
     return tuple(notes)

@@ -1,4 +1,4 @@
-"""Spikes of a trace, summed over its samples, in the steps of the chip that would run it."""
+"""Spikes of a trace, summed, in the steps of the chip that would run it."""
 
 from __future__ import annotations
 
@@ -14,34 +14,36 @@ from snndeploy.trace import Trace
 
 @dataclass(frozen=True, eq=False)
 class Activity:
-    """Spikes per neuron and step, summed over N samples.
+    """Spikes per neuron of N samples: summed over the samples, and over the steps.
 
     Attributes:
-        samples: N.
         depth: physical steps from input to readout; 1 on a chip that is not pipelined.
         events: int64 (T + depth - 1, *shape) per spiking layer, in the layer's logical steps;
             spikes of either sign, and the values of an input that comes step by step. Steps
             after a sample has stopped hold the work that was still in flight.
+        fired: int16 or int64 (N, *shape) per spiking layer: the same of each sample.
         in_flight: how many of all events are such work.
         running: int64 (T + depth - 1,), samples that run at each physical step.
-        injected: steps in which bias and input were injected, summed over the samples.
+        steps: int64 (N,), physical steps of each sample.
+        injected: int64 (N,), steps in which bias and input were injected.
     """
 
-    samples: int
     depth: int
     events: dict[str, Int64Array]
+    fired: dict[str, Int64Array]
     in_flight: int
     running: Int64Array
-    injected: int
+    steps: Int64Array
+    injected: Int64Array
 
     @property
-    def steps(self) -> int:
-        """Physical steps summed over the samples."""
-        return int(self.running.sum())
+    def samples(self) -> int:
+        """N."""
+        return len(self.steps)
 
 
 def activity(program: Program, trace: Trace, full: Trace | None = None) -> Activity:
-    """Sum a trace over its samples.
+    """Sum a trace over its samples, and over its steps.
 
     On a pipelined chip the readout runs `depth - 1` steps late. A sample that stopped before it
     had settled has kept the layers above the readout busy meanwhile: work that its trace does
@@ -58,11 +60,16 @@ def activity(program: Program, trace: Trace, full: Trace | None = None) -> Activ
             raise DataError(f"{len(full)} samples, expected {len(trace)}", where="full trace")
     pipelined = program.profile is not None and program.profile.pipelined
     depth = program.depth if pipelined else 1
+    physical = trace.stop_steps + depth - 1
+    narrow = np.int16 if trace.steps + depth < 1 << 15 else np.int64
     events: dict[str, Int64Array] = {}
+    fired: dict[str, Int64Array] = {}
     in_flight = 0
     for layer in program.spiking:
         spikes = trace.spikes[layer.name]
-        summed = np.abs(spikes).sum(axis=0, dtype=np.int64)
+        size = np.abs(spikes)
+        each = size.sum(axis=1, dtype=narrow)
+        summed = size.sum(axis=0, dtype=np.int64)
         late = max(depth - layer.depth, 0)
         extra = np.zeros((depth - 1, *summed.shape[1:]), np.int64)
         summed = np.concatenate([summed, extra])
@@ -72,27 +79,33 @@ def activity(program: Program, trace: Trace, full: Trace | None = None) -> Activ
                 ahead = np.repeat(spikes[rows, stop - 1 : stop], late, axis=1)
             else:
                 ahead = full.spikes[layer.name][rows, stop : stop + late]
-            more = np.abs(ahead).sum(axis=0, dtype=np.int64)
+            ahead = np.abs(ahead)
+            more = ahead.sum(axis=0, dtype=np.int64)
             summed[stop : stop + len(more)] += more
+            each[rows] += ahead.sum(axis=1, dtype=narrow)
             in_flight += int(more.sum())
-        events[layer.name] = summed
+        events[layer.name], fired[layer.name] = summed, each
     if trace.input_events is not None:
-        events[program.network.input.name] = _arrived(trace, trace.steps + depth - 1)
-    physical = trace.stop_steps + depth - 1
+        name = program.network.input.name
+        events[name], fired[name] = _arrived(trace, trace.steps + depth - 1)
     running = (physical[:, None] > np.arange(trace.steps + depth - 1)).sum(axis=0)
     injected = trace.stop_steps
     if program.network.mode == "exact":
         injected = np.minimum(injected, program.network.window)
-    return Activity(len(trace), depth, events, in_flight, running, int(injected.sum()))
+    return Activity(depth, events, fired, in_flight, running, physical, injected)
 
 
-def _arrived(trace: Trace, steps: int) -> Int64Array:
-    """Input values other than 0 at each step, over the samples that still ran."""
-    assert trace.input_events is not None
-    total = np.zeros((steps, *trace.input_events.shape[2:]), np.int64)
-    for t in range(min(trace.input_events.shape[1], trace.steps)):
-        total[t] = trace.input_events[trace.stop_steps > t, t].sum(axis=0)
-    return total
+def _arrived(trace: Trace, steps: int) -> tuple[Int64Array, Int64Array]:
+    """Input values other than 0 while the samples ran: at each step, and of each sample."""
+    found = trace.input_events
+    assert found is not None
+    total = np.zeros((steps, *found.shape[2:]), np.int64)
+    each = np.zeros((len(found), *found.shape[2:]), np.int64)
+    for t in range(min(found.shape[1], trace.steps)):
+        rows = trace.stop_steps > t
+        total[t] = found[rows, t].sum(axis=0)
+        each[rows] += found[rows, t]
+    return total, each
 
 
 def require_spikes(program: Program, trace: Trace) -> None:

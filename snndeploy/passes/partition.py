@@ -1,7 +1,9 @@
 """Greedy first partition: each layer on as few cores as the chip's limits allow.
 
 Images are cut into bands of rows over all channels, which share kernels and inputs; where one
-row is too much, the channels are split as well. No core holds two layers.
+row is too much, the channels or the row are split as well. No core holds two layers. A readout
+with too many inputs for one core is cut along its inputs. Chips of one core, and of cores that
+differ, have placements of their own.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from snndeploy.layers import Layer, layers
 from snndeploy.measure.routing import core_of, route
 from snndeploy.network import Network, require_integer
 from snndeploy.passes.limits import Misfit, word_misfits
+from snndeploy.passes.remedies import chip_remedy
 from snndeploy.passes.tiling import Cutter
+from snndeploy.passes.unlike_cores import on_one_core, on_unlike_cores
 from snndeploy.program import CoreAllocation, Program
 
 _ROUNDS = 16
@@ -51,6 +55,11 @@ def try_place(network: Network, profile: HardwareProfile) -> tuple[Program, tupl
         )
     require_integer(network)
     misfits = list(word_misfits(network, profile))
+    limits = profile.limits
+    if limits.cores == limits.chips == 1 or limits.core_neurons:
+        place_all = on_unlike_cores if limits.core_neurons else on_one_core
+        parts, unplaced = place_all(network, profile)
+        return Program(network, profile, parts), (*misfits, *unplaced)
     caps: dict[str, int] = {}
     program, unplaced = _placed(network, profile, caps)
     if unplaced:
@@ -75,6 +84,9 @@ def _placed(
     for layer in layers(network)[1:]:
         cutter = Cutter(network, profile, layer, caps.get(layer.name))
         misfits += cutter.misfits()
+        if not cutter.tiles:
+            parts += _shared(cutter, core)
+            core += len(cutter.shares)
         for tile in cutter.tiles:
             # A band's kernels are held once a core: the first range carries their memory.
             bits = cutter.synapse_bits(tile.mask(layer.shape))
@@ -83,6 +95,19 @@ def _placed(
                 bits = 0
             core += 1
     return Program(network, profile, tuple(parts)), misfits
+
+
+def _shared(cutter: Cutter, core: int) -> list[CoreAllocation]:
+    """A readout on several cores, each with a share of its inputs."""
+    layer = cutter.layer
+    size = cutter.shares[-1][1] if cutter.shares else 1
+    bits = cutter.synapse_bits(np.ones(layer.shape, np.bool_))
+    return [
+        CoreAllocation(
+            layer.name, core + i, 0, layer.neurons, -(-bits * (last - first) // size), (first, last)
+        )
+        for i, (first, last) in enumerate(cutter.shares)
+    ]
 
 
 class _Crowd:
@@ -120,7 +145,8 @@ def _whole(program: Program) -> list[Misfit]:
             crowd.layer,
             f"{crowd.axons} outgoing axons on a core of {crowd.neurons} neurons",
             str(crowd.limit),
-            "make the layers behind it narrower",
+            "its neurons feed too many cores: use fewer channels in the layers behind it, or "
+            "smaller kernels",
         )
         for crowd in _crowded(program)
     ]
@@ -128,14 +154,17 @@ def _whole(program: Program) -> list[Misfit]:
     if limits.cores is not None and limits.chips is not None:
         most = limits.cores * limits.chips
         if cores > most:
-            counts = {x.name: len(np.unique(core_of(program, x))) for x in program.layers[1:]}
+            counts = {
+                x.name: len({part.core for part in program.placement if part.layer == x.name})
+                for x in program.layers[1:]
+            }
             largest = max(counts, key=lambda name: counts[name])
             found.append(
                 Misfit(
                     largest,
                     f"takes {counts[largest]} of {cores} cores in all",
                     f"{most} ({limits.chips} chip(s) of {limits.cores})",
-                    "use fewer channels or a smaller input",
+                    chip_remedy(cores, limits.cores),
                 )
             )
     return found

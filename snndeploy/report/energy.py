@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from snndeploy import units
-from snndeploy.cost.breakeven import PUBLISHED_MARKS, break_even_spikes
-from snndeploy.cost.estimate import Estimate, Interval, Term, total, weakest_grade
+from snndeploy.cost import Comparison, compare, tornado
+from snndeploy.cost.breakeven import break_even_lines
+from snndeploy.cost.comparison import static_inside, static_left_out
+from snndeploy.cost.estimate import Estimate, Term, total, weakest_grade
 from snndeploy.measure import count_events
 from snndeploy.report.data import ReportData
 from snndeploy.report.tables import Table
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The network against one baseline: who uses less, on what basis."""
-
-    baseline: str
-    ours: str
-    ratio: str
-    basis: str
-    verdict: str
 
 
 def sources(estimate: Estimate) -> tuple[str, ...]:
@@ -70,6 +60,11 @@ def _row(
     priced = [term for term in terms if term.energy_pj is not None]
     if not priced:
         return (*name, units.count(number), "no price", *(units.NONE,) * 5)
+    if all(term.inside for term in priced):
+        grade = weakest_grade(priced) or units.NONE
+        cited = sorted({known.index(t.source) + 1 for t in priced if t.source in known})
+        refs = ", ".join(f"[{number}]" for number in cited)
+        return (*name, units.count(number), "inside", *(units.NONE,) * 3, grade, refs)
     sums = total(priced)
     each = sums.times(1.0 / max(sum(term.count for term in priced), 1e-300))
     cited = sorted({known.index(t.source) + 1 for t in priced if t.source in known})
@@ -93,7 +88,7 @@ def totals_table(estimates: Iterable[Estimate]) -> Table:
             item.boundary,
             units.energy(item.dynamic_pj),
             units.energy_range(item.dynamic_pj),
-            "left out" if _static_is_left_out(item) else units.energy(item.static_pj),
+            _static(item),
             units.energy(item.energy_pj),
             units.span(item.latency_us, units.US, "s"),
             item.grade or units.NONE,
@@ -104,11 +99,19 @@ def totals_table(estimates: Iterable[Estimate]) -> Table:
     return Table(head, tuple(rows), "llrrrrrl")
 
 
+def _static(estimate: Estimate) -> str:
+    if static_inside(estimate):
+        return "inside"
+    return "left out" if static_left_out(estimate) else units.energy(estimate.static_pj)
+
+
 def facts(estimate: Estimate) -> tuple[tuple[str, str], ...]:
     """Boundary, static share and mapping, as (label, value)."""
     static, whole = estimate.static_pj, estimate.energy_pj
     share = "unknown: the profile has no static power or no times"
-    if static is not None and static.nominal == 0:
+    if static_inside(estimate):
+        share = "inside the all-in price"
+    elif static is not None and static.nominal == 0:
         share = "left out: the profile has no static power"
     elif static is not None and whole is not None and whole.nominal > 0:
         share = f"{units.percent(static.nominal / whole.nominal)} of the total"
@@ -131,59 +134,44 @@ def facts(estimate: Estimate) -> tuple[tuple[str, str], ...]:
 def comparisons(
     ours: Iterable[Estimate], baselines: tuple[Estimate, ...]
 ) -> tuple[Comparison, ...]:
-    """Each baseline's energy over the network's, on the widest basis that both sides know."""
-    return tuple(_compare(estimate, baseline) for estimate in ours for baseline in baselines)
+    """Each baseline against the network, on the widest basis that both sides know."""
+    return tuple(compare(estimate, baseline) for estimate in ours for baseline in baselines)
 
 
 def comparison_table(found: Iterable[Comparison]) -> Table:
     """One row a pair."""
-    head = ("baseline", "over", "ratio", "energy", "verdict")
-    rows = tuple((c.baseline, c.ours, c.ratio, c.basis, c.verdict) for c in found)
-    return Table(head, rows, "lllll")
+    head = ("baseline", "over", "ratio", "energy", "grade", "verdict")
+    rows = tuple((c.theirs, c.ours, *_ratio(c), c.grade or units.NONE, c.verdict) for c in found)
+    return Table(head, rows, "llllll")
 
 
-def _compare(ours: Estimate, theirs: Estimate) -> Comparison:
-    names = theirs.title, ours.title
-    basis, a, b = "total", ours.energy_pj, theirs.energy_pj
-    if a is None or b is None or _static_is_left_out(ours) or _static_is_left_out(theirs):
-        basis, a, b = "dynamic", ours.dynamic_pj, theirs.dynamic_pj
-    if a is None or b is None or min(a.low, b.low) <= 0:
-        return Comparison(*names, units.NONE, units.NONE, "cannot be compared: a term has no price")
-    ratio = Interval(b.low / a.high, b.nominal / a.nominal, b.high / a.low)
-    figures = f"{ratio.nominal:.2g} times ({ratio.low:.2g} to {ratio.high:.2g})"
-    if ratio.low <= 1.0 <= ratio.high:
-        return Comparison(*names, figures, basis, "inconclusive: the interval spans 1")
-    word = "less" if ratio.low > 1.0 else "more"
-    verdict = f"the network uses {word}"
-    if ours.boundary != theirs.boundary:
-        verdict += f", but boundaries differ ({ours.boundary} against {theirs.boundary})"
-    return Comparison(*names, figures, basis, verdict)
+def _ratio(found: Comparison) -> tuple[str, str]:
+    if found.ratio is None:
+        return units.NONE, units.NONE
+    return units.ratio_in_full(found.ratio), found.basis
+
+
+def tornado_table(estimate: Estimate, most: int = 8) -> Table:
+    """What moves the energy most: one row a constant, at its low and at its high end."""
+    rows = tuple(
+        (swing.name, units.energy_span(swing.low_pj, swing.high_pj))
+        for swing in tornado(estimate)[:most]
+    )
+    return Table(("one at a time", "energy an inference"), rows, "lr")
 
 
 def break_even(data: ReportData, baselines: Iterable[Estimate]) -> tuple[str, ...]:
     """The spikes a synapse and inference below which the network is cheaper, in sentences."""
-    lines = []
-    for baseline in baselines:
-        even = break_even_spikes(data.program, baseline)
-        if even is not None:
-            lines.append(
-                f"Against {baseline.title}: {even:.2g} spikes a synapse and inference at most, "
-                "were synaptic operations all that the chip paid for."
-            )
-    if lines and data.trace.spikes:
-        found = count_events(data.program, data.trace).spikes_per_synapse
-        lines.insert(0, f"This network makes {found:.2g} spikes a synapse and inference.")
-    return (*lines, *(f"Published: {mark}." for mark in PUBLISHED_MARKS)) if lines else ()
+    if not data.trace.spikes:
+        return ()
+    found = count_events(data.program, data.trace)
+    return break_even_lines(data.program, baselines, found.spikes_per_synapse, found.steps)
 
 
 def notes(estimate: Estimate, baselines: Iterable[Estimate]) -> tuple[str, ...]:
     """What the reader must know, each thing once."""
     theirs = dict.fromkeys(note for item in baselines for note in item.notes)
     return (*estimate.notes, *(f"Baseline: {n}" for n in theirs if n not in estimate.notes))
-
-
-def _static_is_left_out(estimate: Estimate) -> bool:
-    return estimate.static_pj is None or estimate.static_pj.nominal == 0
 
 
 def _latency(estimate: Estimate) -> str:

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from snndeploy import units
-from snndeploy.cost.estimate import ZERO, Estimate, Interval, total
+from snndeploy.cost.estimate import Estimate, total
+from snndeploy.cost.quantity import ZERO, Quantity
 from snndeploy.report import svg
 from snndeploy.report.charts import Chart
 
@@ -103,8 +104,8 @@ def _series(estimate: Estimate, layers: list[str]) -> dict[str, np.ndarray]:
     return shown
 
 
-def _spread(interval: Interval) -> tuple[float, float]:
-    return interval.nominal - interval.low, interval.high - interval.nominal
+def _spread(found: Quantity) -> tuple[float, float]:
+    return max(found.nominal - found.low, 0.0), max(found.high - found.nominal, 0.0)
 
 
 def _unit(picojoules: float) -> tuple[str, float]:

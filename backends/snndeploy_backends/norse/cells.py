@@ -69,20 +69,22 @@ class Bias(nn.Module):
 
 
 class NeuronParameters(nn.Module):
-    """Threshold (1, *shape), v0 (C, ...), cap (None: unsigned spikes, no cap) and bias."""
+    """Threshold (1, *shape), v0 (C, ...), cap (None: unsigned spikes, no cap), bias, reset."""
 
     theta: Tensor
     v0: Tensor
 
-    def __init__(self, theta: Tensor, v0: Tensor, cap: int | None, bias: Bias) -> None:
+    def __init__(
+        self, theta: Tensor, v0: Tensor, cap: int | None, bias: Bias, hard: bool = False
+    ) -> None:
         super().__init__()
         self.register_buffer("theta", theta)
         self.register_buffer("v0", v0)
-        self.cap, self.bias = cap, bias
+        self.cap, self.bias, self.hard = cap, bias, hard
 
 
 class SoftResetCell(SNNCell):  # type: ignore[misc]  # Norse is untyped
-    """Integrate and fire at `v >= theta` with soft reset; signed and capped in exact mode."""
+    """Integrate and fire at `v >= theta`: soft reset or hard; signed and capped in exact mode."""
 
     def __init__(self, p: NeuronParameters) -> None:
         super().__init__(_fire, self._rest, p)
@@ -157,7 +159,8 @@ def _fire(
         z *= _where(torch.lt, n, p.cap)
         z.addcmul_(_where(torch.lt, v, 0), _where(torch.gt, n, 0), value=-1)
         n = n + z
-    return z, NeuronState(torch.addcmul(v, p.theta, z, value=-1), n, state.t + 1)
+    rest = v * (1 - z) if p.hard else torch.addcmul(v, p.theta, z, value=-1)
+    return z, NeuronState(rest, n, state.t + 1)
 
 
 def _integrate(

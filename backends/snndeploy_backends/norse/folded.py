@@ -8,7 +8,6 @@ Chunks of samples and spans of steps are those of the reference engine, with its
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
@@ -30,6 +29,7 @@ from snndeploy_backends.reference.currents import Drive, Spikes
 from snndeploy_backends.reference.folded import fold as fold_walks
 from snndeploy_backends.reference.kernels import channels_first
 from snndeploy_backends.reference.plan import LayerPlan, Options, Plan, default_memory, plan
+from snndeploy_backends.reference.team import Team
 from snndeploy_backends.reference.walk import Walk
 
 BLOCK = 1 << 18
@@ -108,9 +108,9 @@ class NorseWalk(Walk):
         inputs: Int64Array,
         options: Options,
         keep_spikes: bool,
-        pool: ThreadPoolExecutor | None,
+        team: Team | None,
     ) -> None:
-        super().__init__(plan, inputs, options, keep_spikes, pool)
+        super().__init__(plan, inputs, options, keep_spikes, team)
         self.cells, self.states = cells, dict.fromkeys(cells)
 
     def integrate(self, layer: LayerPlan, drive: Drive, span: int) -> Spikes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 from snndeploy.numerics import Int64Array, window_share
 from snndeploy_backends.reference.plan import LayerPlan
 from snndeploy_backends.reference.scan import add_scaled
+from snndeploy_backends.reference.team import Team
 
 MOST_STEPS = 64
 """Steps taken together where no current is computed beforehand."""
@@ -80,7 +80,7 @@ class Drive:
     window: int
     piece: int
     below: float
-    pool: ThreadPoolExecutor | None
+    team: Team | None
 
     @property
     def injected(self) -> set[int]:
@@ -134,7 +134,7 @@ class Drive:
                     shape = (b - a, rows, self.layer.layer.neurons)
                     total = torch.zeros(shape, dtype=self.layer.dtype)
                 spikes = self.sources[name].bytes[a:b]
-                add_scaled(total, spikes, weight, self.layer.zero, self.pool)
+                add_scaled(total, spikes, weight, self.layer.zero, self.team)
         if self.input is not None and a < self.fed:
             arriving = self.input if len(self.input) == 1 else self.input[a:b]
             total = arriving if total is None else total.add_(arriving)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from snndeploy.program import Program
 from snndeploy_backends.exact_floats import exact_kernels
 from snndeploy_backends.reference.currents import Spikes
 from snndeploy_backends.reference.plan import Options, Plan, plan
+from snndeploy_backends.reference.team import Team
 from snndeploy_backends.reference.walk import Span, Walk
 
 
@@ -37,26 +37,14 @@ def fold(
     rows, span = _sizes(prepared, len(inputs), most, record, options)
     chunks = [inputs[first : first + rows] for first in range(0, len(inputs), rows)]
 
-    def run(chunk: Int64Array, pool: ThreadPoolExecutor | None = None) -> Folded:
+    def run(chunk: Int64Array, team: Team | None = None) -> Folded:
         with torch.inference_mode():
-            return _run(begin(prepared, chunk, options, record, pool), span)
+            return _run(begin(prepared, chunk, options, record, team), span)
 
-    threads = torch.get_num_threads()
     if options.workers < 2:
         return [run(chunk) for chunk in chunks]
-    if len(chunks) < 2:
-        with ThreadPoolExecutor(1) as pool:
-            return [run(chunk, pool) for chunk in chunks]
-    try:
-        with ThreadPoolExecutor(options.workers, initializer=one_thread) as pool:
-            return list(pool.map(run, chunks))
-    finally:
-        torch.set_num_threads(threads)
-
-
-def one_thread() -> None:
-    """Each worker runs its kernels on one thread: two such beat one worker of two."""
-    torch.set_num_threads(1)
+    with Team(options.workers, shares=len(chunks) < 2) as team:
+        return team.each(run, chunks) if len(chunks) > 1 else [run(x, team) for x in chunks]
 
 
 def recorded(spikes: Spikes, steps: int, zero: int) -> Int8Array:

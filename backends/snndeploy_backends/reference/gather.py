@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from math import prod
@@ -17,7 +16,8 @@ from torch import Tensor
 from snndeploy.nodes import Array, Conv2d, Linear, Shape
 from snndeploy.numerics import Int64Array, mantissas
 from snndeploy_backends.reference import kernels
-from snndeploy_backends.reference.scan import Population, scan, share
+from snndeploy_backends.reference.scan import Population, scan
+from snndeploy_backends.reference.team import Team, share
 
 _WIDTHS = (128, 64, 32, 16, 8, 1)
 """Output channels that are advanced together."""
@@ -71,7 +71,7 @@ class Gather:
         extra: Tensor | None,
         bias: Int64Array | None,
         out: Tensor,
-        pool: ThreadPoolExecutor | None,
+        team: Team | None,
     ) -> Int64Array:
         """Run the T steps of `out` and fill it.
 
@@ -119,10 +119,10 @@ class Gather:
             listing = (*lists, part.start, ends - some, starts, entries)
             some_images = range(part.start * steps, part.stop * steps)
             nanoseconds = 0.1 * len(some_images) * images[0, 0].size + len(entries)
-            share(loops.list_spikes, listing, some_images, pool, nanoseconds)
+            share(loops.list_spikes, listing, some_images, team, nanoseconds)
             some_lines = range(part.start * lines, part.stop * lines)
             nanoseconds = len(entries) * self.reach / 50
-            share(loops.advance, (*fixed, *made, *state, found), some_lines, pool, nanoseconds)
+            share(loops.advance, (*fixed, *made, *state, found), some_lines, team, nanoseconds)
         total: Int64Array = found.reshape(rows, lines, steps).sum(axis=1).T
         return total
 

@@ -26,6 +26,7 @@ class JudgeSession:
         self.layers, self.network = program.layers, program.network
         self.inputs, self.time = inputs, 0
         self.exact = self.network.mode == "exact"
+        self.hard = self.network.reset == "hard"
         self.membrane: dict[str, Int64Array] = {}
         self.count: dict[str, Int64Array] = {}
         self.current: dict[str, Int64Array] = {}
@@ -67,7 +68,12 @@ class JudgeSession:
         if isinstance(node, Neuron):
             theta = linear_ops.per_channel(node.threshold, current.ndim)
             self.membrane[name], self.count[name], spikes = fire(
-                self.membrane[name], self.count[name], theta, node.levels, signed=self.exact
+                self.membrane[name],
+                self.count[name],
+                theta,
+                node.levels,
+                signed=self.exact,
+                hard=self.hard,
             )
             return spikes.astype(np.int64)
         if isinstance(node, MaxPool2d):

@@ -7,11 +7,9 @@ hold `spike + zero`: `zero` is 1 where spikes have signs (exact mode) and 0 wher
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -21,10 +19,9 @@ from torch import Tensor
 from snndeploy.nodes import MaxPool2d
 from snndeploy.numerics import Int64Array
 from snndeploy_backends.reference.kernels import padded
+from snndeploy_backends.reference.team import Team, share
 
 ScanKind: TypeAlias = Literal["numba", "torch"]
-
-_WORTH_SHARING = 250_000
 
 BLOCK = 2048
 """Neurons whose state stays in the first-level cache while time passes."""
@@ -39,6 +36,7 @@ class Population:
         membrane, count: (n, K).
         levels: the cap on the counts.
         signed: exact mode (cap, negative spikes); otherwise the counts are not used.
+        hard: a spike sets the membrane to 0; otherwise it subtracts theta.
     """
 
     theta: Tensor
@@ -46,6 +44,7 @@ class Population:
     count: Tensor
     levels: int
     signed: bool
+    hard: bool = False
 
 
 def repeated(values: Tensor, neurons: int) -> Tensor:
@@ -68,7 +67,7 @@ def scan(
     current: Tensor | None,
     bias: Tensor | None,
     out: Tensor,
-    pool: ThreadPoolExecutor | None = None,
+    team: Team | None = None,
 ) -> Int64Array:
     """Run the T steps of `out` and fill it.
 
@@ -77,13 +76,13 @@ def scan(
             a float type, not a wider one than that of floating-point membranes.
         bias: (T, C) of the membranes' type, added to the current, or None.
         out: uint8 (T, n, K), receives the spikes.
-        pool: threads that share the work, if it is worth sharing.
+        team: threads that share the work, if it is worth sharing.
 
     Returns:
         Events, int64 (T, n).
     """
     run = _scan_numba if kind == "numba" else _scan_torch
-    return run(population, current, bias, out, pool)
+    return run(population, current, bias, out, team)
 
 
 def _scan_torch(
@@ -91,7 +90,7 @@ def _scan_torch(
     current: Tensor | None,
     bias: Tensor | None,
     out: Tensor,
-    pool: ThreadPoolExecutor | None,  # noqa: ARG001
+    team: Team | None,  # noqa: ARG001
 ) -> Int64Array:
     v, n = population.membrane, population.count
     width, block = v.shape[1], len(population.theta)
@@ -107,7 +106,10 @@ def _scan_torch(
             n += spikes
         else:
             spikes = (v >= theta).to(v.dtype)
-        v -= theta * spikes
+        if population.hard:
+            v *= 1 - spikes
+        else:
+            v -= theta * spikes
         out[t] = spikes + int(population.signed)
     return _events(out, int(population.signed))
 
@@ -117,7 +119,7 @@ def _scan_numba(
     current: Tensor | None,
     bias: Tensor | None,
     out: Tensor,
-    pool: ThreadPoolExecutor | None,
+    team: Team | None,
 ) -> Int64Array:
     rows, width = population.membrane.shape
     steps, block, dtype = len(out), len(population.theta), population.theta.dtype
@@ -141,7 +143,9 @@ def _scan_numba(
     )
     loops = compiled()
     kernel = loops.scan_signed if population.signed else loops.scan_unsigned
-    share(kernel, arguments, range(units), pool, 0.2 * units * steps * block)
+    if population.hard:
+        kernel = loops.scan_hard
+    share(kernel, arguments, range(units), team, 0.2 * units * steps * block)
     total: Int64Array = events.reshape(rows, -1, steps).sum(axis=1).T
     return total
 
@@ -161,7 +165,7 @@ def scan_pool(
     spikes: Tensor,
     zero: int,
     out: Tensor,
-    pool: ThreadPoolExecutor | None = None,
+    team: Team | None = None,
 ) -> Int64Array:
     """What the maxima gain at each of the T steps.
 
@@ -178,7 +182,7 @@ def scan_pool(
     window = (*node.kernel, *node.stride, *node.pads[:2])
     events = np.zeros((rows, steps), np.int64)
     arrays = (spikes.numpy(), zero, window, state.count.numpy(), state.pooled.numpy(), out.numpy())
-    share(compiled().pool_counts, (*arrays, events), range(rows), pool, 0.3 * spikes.numel())
+    share(compiled().pool_counts, (*arrays, events), range(rows), team, 0.3 * spikes.numel())
     return events.T
 
 
@@ -204,34 +208,11 @@ def _events(out: Tensor, zero: int) -> Int64Array:
     return events.cpu().numpy().astype(np.int64)
 
 
-def add_scaled(
-    total: Tensor, spikes: Tensor, weight: Tensor, zero: int, pool: ThreadPoolExecutor | None
-) -> None:
+def add_scaled(total: Tensor, spikes: Tensor, weight: Tensor, zero: int, team: Team | None) -> None:
     """Add `weight * spike` to `total` (T, n, K); weight is `repeated`. Needs numba."""
     rows = total.flatten(0, 1).numpy()
     arguments = (rows, spikes.reshape(rows.shape).numpy(), weight.numpy(), zero)
-    share(compiled().add_scaled, arguments, range(len(rows)), pool, 0.1 * rows.size)
-
-
-def share(
-    kernel: Callable[..., None],
-    arguments: tuple[Any, ...],
-    units: range,
-    pool: ThreadPoolExecutor | None,
-    nanoseconds: float,
-) -> None:
-    """Call `kernel(*arguments, first, last)` for all units, with the pool's help if it pays.
-
-    Args:
-        nanoseconds: what one thread needs, about; waking another takes some 60,000.
-    """
-    if pool is None or len(units) < 2 or nanoseconds < _WORTH_SHARING:
-        kernel(*arguments, units.start, units.stop)
-        return
-    middle = units.start + len(units) // 2
-    other = pool.submit(kernel, *arguments, middle, units.stop)
-    kernel(*arguments, units.start, middle)
-    other.result()
+    share(compiled().add_scaled, arguments, range(len(rows)), team, 0.1 * rows.size)
 
 
 def compiled() -> ModuleType:

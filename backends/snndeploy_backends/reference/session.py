@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -13,8 +12,9 @@ from snndeploy.backend import Step
 from snndeploy.numerics import BoolArray, Int8Array, Int64Array
 from snndeploy.program import Program
 from snndeploy_backends.exact_floats import exact_kernels
-from snndeploy_backends.reference.folded import one_thread, recorded
+from snndeploy_backends.reference.folded import recorded
 from snndeploy_backends.reference.plan import Options, plan
+from snndeploy_backends.reference.team import S, T, Team
 from snndeploy_backends.reference.walk import Span, Walk
 
 MOST_AHEAD = 4
@@ -28,27 +28,29 @@ class EngineSession:
     was computed beyond a sample's stop is dropped.
     """
 
-    def __init__(self, program: Program, inputs: Int64Array, steps: int, options: Options) -> None:
-        self.plan, self.options = plan(program, steps, options), options
-        self.threads = torch.get_num_threads()
+    def __init__(
+        self, program: Program, inputs: Int64Array, steps: int, options: Options, watch: str = ""
+    ) -> None:
+        self.program, self.options = program, options
+        self.plan = plan(program, steps, options)
         workers = min(options.workers, len(inputs))
-        one = workers < 2
-        self.pool: ThreadPoolExecutor | None = None
-        if options.workers > 1:
-            start = None if one else one_thread
-            self.pool = ThreadPoolExecutor(1 if one else workers, initializer=start)
-        cuts = np.linspace(0, len(inputs), max(workers, 1) + 1).astype(int)
-        shared = self.pool if one else None
-        with torch.inference_mode(), exact_kernels():
-            self.walks = [
-                Walk(self.plan, inputs[a:b], options, True, shared) for a, b in pairwise(cuts)
-            ]
+        several = options.workers > 1
+        self.team = Team(options.workers, shares=workers < 2) if several else None
+        cuts = np.linspace(0, len(inputs), workers + 1).astype(int)
+
+        def start(rows: tuple[int, int]) -> Walk:
+            with torch.inference_mode():
+                return Walk(self.plan, inputs[slice(*rows)], options, True, None, watch)
+
+        self.walks = self._in_parallel(start, list(pairwise(cuts)))
         self.spans: list[Span] = []
         self.alive = [np.arange(walk.rows) for walk in self.walks]
         self.at = self.ready = self.time = 0
 
     def step(self) -> Step:
         """Advance by one logical step."""
+        if not sum(map(len, self.alive)):
+            return self._nothing()
         if self.at == self.ready:
             self._compute()
         t, self.at = self.at, self.at + 1
@@ -75,9 +77,8 @@ class EngineSession:
 
     def close(self) -> None:
         """Drop the state."""
-        if self.pool is not None:
-            self.pool.shutdown()
-            torch.set_num_threads(self.threads)
+        if self.team is not None:
+            self.team.shutdown()
         self.walks, self.spans, self.alive = [], [], []
 
     def spikes(self, name: str, t: int) -> Int8Array:
@@ -93,29 +94,50 @@ class EngineSession:
         """The membranes (n, *shape) of a layer after the steps that were computed."""
         return np.concatenate([walk.membrane(name) for walk in self.walks])
 
+    def last_current(self) -> Int64Array:
+        """What reached the watched layer at the last step that was computed, (n, *shape)."""
+        return np.concatenate([walk.last_current() for walk in self.walks])
+
+    def _nothing(self) -> Step:
+        """A step of no samples."""
+        spiking = self.program.spiking
+        return Step(
+            np.zeros((0, *self.program.layers[-1].shape), np.int64),
+            {layer.name: np.zeros((0, *layer.shape), np.int8) for layer in spiking},
+            {layer.name: np.zeros(0, np.int64) for layer in spiking},
+        )
+
     def _compute(self) -> None:
-        """The next steps, of the samples that are left."""
+        """The next steps, of the samples that are left.
+
+        When a single walk is left, all threads share its layers.
+        """
         pairs = [(w, rows) for w, rows in zip(self.walks, self.alive, strict=True) if len(rows)]
-        self.walks = [walk for walk, _ in pairs]
-        with torch.inference_mode():
-            self.alive = [
-                walk.keep(rows) if len(rows) < walk.rows else rows for walk, rows in pairs
-            ]
-        most = self.options.ahead // sum(walk.rows for walk in self.walks)
+        most = self.options.ahead // sum(len(rows) for _, rows in pairs)
         steps = min(max(most, 1), MOST_AHEAD, self.plan.steps - self.time)
         self.time += steps
 
-        def advance(walk: Walk) -> Span:
-            with torch.inference_mode(), exact_kernels():
-                return walk.advance(steps)
+        def advance(pair: tuple[Walk, Int64Array]) -> tuple[Int64Array, Span]:
+            walk, rows = pair
+            with torch.inference_mode():
+                kept = walk.keep(rows) if len(rows) < walk.rows else rows
+                return kept, walk.advance(steps)
 
-        if self.pool is None or len(self.walks) < 2:
-            self.spans = [advance(walk) for walk in self.walks]
-        else:
-            self.spans = list(self.pool.map(advance, self.walks))
+        if len(pairs) == 1:
+            pairs[0][0].team = self.team
+        found = self._in_parallel(advance, pairs)
+        self.walks = [walk for walk, _ in pairs]
+        self.alive, self.spans = [kept for kept, _ in found], [span for _, span in found]
         for walk in self.walks:
             walk.time = self.time
         self.at, self.ready = 0, steps
+
+    def _in_parallel(self, work: Callable[[S], T], parts: Sequence[S]) -> list[T]:
+        """One thread a part; a single part in the calling one, so that helpers are free."""
+        with exact_kernels():
+            if self.team is None or len(parts) < 2:
+                return [work(part) for part in parts]
+            return self.team.each(work, parts)
 
 
 class _Spikes(Mapping[str, Int8Array]):

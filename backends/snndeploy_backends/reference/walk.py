@@ -9,7 +9,6 @@ are carried from span to span of steps.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +21,7 @@ from snndeploy_backends.reference.currents import Drive, Piece, Spikes
 from snndeploy_backends.reference.kernels import channels_first, channels_last
 from snndeploy_backends.reference.plan import LayerPlan, Options, Plan
 from snndeploy_backends.reference.scan import PoolState, Population, scan, scan_pool
+from snndeploy_backends.reference.team import Team
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,8 @@ class Walk:
     Args:
         inputs: grid integers (n, *input shape), or (n, F, *input shape) step by step.
         keep_spikes: whether spans hold the spikes of all layers.
-        pool: threads that share the work of one layer.
+        team: threads that share the work of one layer.
+        watch: a layer of neurons whose `current` (T, n, K) is kept until the next span.
     """
 
     def __init__(
@@ -61,14 +62,16 @@ class Walk:
         inputs: Int64Array,
         options: Options,
         keep_spikes: bool,
-        pool: ThreadPoolExecutor | None,
+        team: Team | None,
+        watch: str = "",
     ) -> None:
         self.plan, self.rows, self.time = plan, len(inputs), 0
-        self.options, self.keep_spikes, self.pool = options, keep_spikes, pool
+        self.options, self.keep_spikes, self.team = options, keep_spikes, team
         self.neurons: dict[str, Population] = {}
         self.pools: dict[str, PoolState] = {}
         self.total = np.zeros((self.rows, plan.layers[-1].layer.neurons), np.int64)
         self.inputs = torch.from_numpy(inputs.copy()).to(options.device)
+        self.watch, self.current = watch, np.zeros((0, 0, 0), np.int64)
         self.constant: dict[str, Tensor] = {}
         if not plan.per_step:
             self.constant = self._input_currents(self.inputs[None])
@@ -88,7 +91,7 @@ class Walk:
             window, piece = self.plan.window, self.options.piece
             arriving = currents.get(layer.layer.name)
             timing = (arriving, fed, left, start, window, piece)
-            return Drive(layer, values, *timing, self.options.below, self.pool)
+            return Drive(layer, values, *timing, self.options.below, self.team)
 
         *spiking, readout = self.plan.layers
         for index, layer in enumerate(spiking):
@@ -116,6 +119,13 @@ class Walk:
         state = self._population(layer).membrane.view(self.rows, *layer.shape)
         held: Int64Array = channels_first(state).cpu().numpy().astype(np.int64)
         return held
+
+    def last_current(self) -> Int64Array:
+        """What reached the watched layer at the last step, (n, *shape)."""
+        layer = next(x for x in self.plan.layers if x.layer.name == self.watch)
+        last = torch.from_numpy(self.current[-1]).view(self.rows, *layer.shape)
+        found: Int64Array = channels_first(last).numpy()
+        return found
 
     def keep(self, rows: Int64Array) -> Int64Array:
         """Go on with some of the samples, and return where each of them is from now on.
@@ -162,12 +172,14 @@ class Walk:
         steps = min(span, driven + layer.levels) if self.plan.signed else span
         state = self._population(layer)
         out = state.membrane.new_empty((steps, *state.membrane.shape), dtype=torch.uint8)
+        if layer.layer.name == self.watch:
+            self.current = np.zeros(out.shape, np.int64)
         events = np.zeros((steps, self.rows), np.int64)
         for piece in drive.pieces(self.rows):
             self._advance(layer, drive, state, piece, out, events)
         if driven < steps:
             rest = out[driven:]
-            events[driven:] = scan(self.options.scan, state, None, None, rest, self.pool)
+            events[driven:] = scan(self.options.scan, state, None, None, rest, self.team)
         return self._trimmed(layer, out, events)
 
     def _advance(
@@ -182,15 +194,25 @@ class Walk:
         """One piece of time: fills its steps of `out` and `events`."""
         current, shares = drive.current(piece, self.rows), drive.bias(piece)
         steps = slice(piece.first, piece.last)
+        if layer.layer.name == self.watch:
+            self._note(steps, current, shares)
         if piece.gathered:
             assert layer.gather is not None
             source = drive.sources[layer.gather_source]
             spikes, fired = source.bytes[steps], source.events[steps]
-            arguments = (state, spikes, fired, current, shares, out[steps], self.pool)
+            arguments = (state, spikes, fired, current, shares, out[steps], self.team)
             events[steps] = layer.gather.advance(*arguments)
             return
         bias = None if shares is None else torch.from_numpy(shares).to(state.theta)
-        events[steps] = scan(self.options.scan, state, current, bias, out[steps], self.pool)
+        events[steps] = scan(self.options.scan, state, current, bias, out[steps], self.team)
+
+    def _note(self, steps: slice, current: Tensor | None, shares: Int64Array | None) -> None:
+        """Keep what reaches the watched layer; what is gathered has no current to keep."""
+        kept = self.current[steps]
+        if current is not None:
+            kept += current.cpu().numpy().astype(np.int64)
+        if shares is not None:
+            kept += np.tile(shares, kept.shape[2] // shares.shape[1])[:, None]
 
     def _trimmed(self, layer: LayerPlan, out: Tensor, events: Int64Array) -> Spikes:
         """Without the silence at the end."""
@@ -204,7 +226,7 @@ class Walk:
             membrane = v0.repeat(self.rows, 1)
             count = torch.zeros_like(membrane) if self.plan.signed else membrane[:, :0]
             self.neurons[name] = Population(
-                layer.theta, membrane, count, layer.levels, self.plan.signed
+                layer.theta, membrane, count, layer.levels, self.plan.signed, self.plan.hard
             )
         return self.neurons[name]
 
@@ -218,7 +240,7 @@ class Walk:
                 x.new_zeros((self.rows, *layer.shape), dtype=dtype),
             )
         out = x.new_empty((len(x), self.rows, *layer.shape))
-        arguments = (node, self.pools[name], x, int(self.plan.signed), out, self.pool)
+        arguments = (node, self.pools[name], x, int(self.plan.signed), out, self.team)
         return self._trimmed(layer, out, scan_pool(self.options.scan, *arguments))
 
     def read_out(self, drive: Drive, steps: int) -> Int64Array:
