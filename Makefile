@@ -34,6 +34,8 @@ smoke: $(VENV)/.ready lava  ## Hold Lava to the definition, and run the benchmar
 	$(BIN)/python benchmarks/exit.py --smoke
 	$(BIN)/python benchmarks/memory.py --smoke
 	$(BIN)/python benchmarks/growth.py --smoke
+	$(BIN)/python benchmarks/energy_validation.py --smoke
+	$(BIN)/python benchmarks/escape.py --smoke
 
 docs: $(VENV)/.ready  ## Build the documentation into site/
 	@$(BIN)/python -c "import mkdocs" 2>/dev/null || $(BIN)/python -m pip install -qq -e '.[docs]'
