@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export SNNDEPLOY_LAVA_ENV ?= $(CURDIR)/.lava
 export SNNDEPLOY_BENCH_ENV ?= $(CURDIR)/.bench
 
-.PHONY: demo test check bench docs smoke format clean lava help
+.PHONY: demo test conformance check bench docs smoke format clean lava help
 
 help:  ## What can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -24,18 +24,24 @@ check: $(VENV)/.ready  ## Lint, types, import contracts
 
 bench: $(VENV)/.ready $(SNNDEPLOY_BENCH_ENV)/.ready  ## Time the simulators side by side on the same spikes
 	$(BIN)/python benchmarks/simulators.py
+	$(BIN)/python benchmarks/plain_norse.py
 	$(BIN)/python benchmarks/exit.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/growth.py
 
+conformance: $(VENV)/.ready lava  ## Hold every backend to the definition on the whole suite, Lava included
+	$(BIN)/python -m pytest -q -rs --pyargs snndeploy.conformance
+
 smoke: $(VENV)/.ready lava  ## Hold Lava to the definition, and run the benchmarks once, small
 	$(BIN)/snndeploy backends check lava
 	$(BIN)/python benchmarks/simulators.py --smoke
+	$(BIN)/python benchmarks/plain_norse.py --smoke
 	$(BIN)/python benchmarks/exit.py --smoke
 	$(BIN)/python benchmarks/memory.py --smoke
 	$(BIN)/python benchmarks/growth.py --smoke
 	$(BIN)/python benchmarks/energy_validation.py --smoke
 	$(BIN)/python benchmarks/escape.py --smoke
+	$(BIN)/python benchmarks/lava.py --smoke
 
 docs: $(VENV)/.ready  ## Build the documentation into site/
 	@$(BIN)/python -c "import mkdocs" 2>/dev/null || $(BIN)/python -m pip install -qq -e '.[docs]'

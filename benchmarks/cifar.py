@@ -1,9 +1,10 @@
 """CIFAR-10 networks with QCFS activations: the data, a ResNet-20, a small VGG, their training.
 
 Data, in a folder that the user names: `cifar10_jpeg.npz`, all 60,000 images as JPEG bytes
-(`jpeg_train`, `offset_train`, `y_train`, and `_test` likewise), and `cifar10_lossless.npz`, 500
-test images as they were published (`x_test`, `y_test`). JPEG costs a network that was trained on
-clean images about ten points, so the networks are trained and tested on the JPEG images.
+(`jpeg_train`, `offset_train`, `y_train`, and `_test` likewise), and `cifar10_lossless.npz`, 4,000
+training and 500 test images as they were published (`x_train`, `y_train`, `x_test`, `y_test`). JPEG
+costs a network that was trained on clean images about ten points, so the networks are trained and
+tested on the JPEG images.
 """
 
 from __future__ import annotations
@@ -40,26 +41,30 @@ class Images:
         return (self.pixels[rows].float() / 255 - MEAN) / STD
 
 
-def jpeg_images(folder: Path, part: str) -> Images:
-    """The `train` (50,000) or `test` (10,000) images."""
+def jpeg_images(folder: Path, part: str, limit: int | None = None) -> Images:
+    """The first `limit` of the `train` (50,000) or `test` (10,000) images."""
     with np.load(folder / "cifar10_jpeg.npz") as data:
         content, ends, labels = (data[f"{name}_{part}"] for name in ("jpeg", "offset", "y"))
     pictures = [
         np.asarray(Image.open(io.BytesIO(content[start:end].tobytes())))
-        for start, end in pairwise(ends)
+        for start, end in pairwise(ends[: None if limit is None else limit + 1])
     ]
-    return _images(np.stack(pictures), labels)
+    return _images(np.stack(pictures), labels[:limit])
 
 
-def lossless_images(folder: Path) -> Images:
-    """500 test images as published."""
+def lossless_images(folder: Path, part: str = "test") -> Images:
+    """500 `test` or 4,000 `train` images as published."""
     with np.load(folder / "cifar10_lossless.npz") as data:
-        return _images(data["x_test"], data["y_test"])
+        return _images(data[f"x_{part}"], data[f"y_{part}"])
 
 
 def _images(pixels: np.ndarray, labels: np.ndarray) -> Images:
     channels_first = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
     return Images(torch.from_numpy(channels_first), torch.from_numpy(labels.astype(np.int64)))
+
+
+def _activation(levels: int | None) -> nn.Module:
+    return nn.ReLU() if levels is None else QCFS(levels)
 
 
 class Block(nn.Module):
@@ -69,15 +74,15 @@ class Block(nn.Module):
     spelled as a convolution with a constant kernel.
     """
 
-    def __init__(self, inputs: int, channels: int, levels: int) -> None:
+    def __init__(self, inputs: int, channels: int, levels: int | None) -> None:
         super().__init__()
         stride = channels // inputs
         self.conv1 = nn.Conv2d(inputs, channels, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.act1 = QCFS(levels)
+        self.act1 = _activation(levels)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
-        self.act2 = QCFS(levels)
+        self.act2 = _activation(levels)
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1:
             self.shortcut = nn.Conv2d(inputs, channels, 1, stride, bias=False)
@@ -92,14 +97,17 @@ class Block(nn.Module):
 
 
 class ResNet20(nn.Module):
-    """ResNet-20 for CIFAR-10 (He et al. 2016, option A), parameters named as by akamaster."""
+    """ResNet-20 for CIFAR-10 (He et al. 2016, option A), parameters named as by akamaster.
 
-    def __init__(self, levels: int) -> None:
+    Without levels it has ReLUs, and no grid on its input.
+    """
+
+    def __init__(self, levels: int | None) -> None:
         super().__init__()
-        self.grid = QuantizedInput(*GRID)
+        self.grid = nn.Identity() if levels is None else QuantizedInput(*GRID)
         self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
-        self.act1 = QCFS(levels)
+        self.act1 = _activation(levels)
         for index, (before, after) in enumerate([(16, 16), (16, 32), (32, 64)], 1):
             blocks = [Block(before, after, levels), *(Block(after, after, levels) for _ in "12")]
             setattr(self, f"layer{index}", nn.Sequential(*blocks))
@@ -131,13 +139,25 @@ class Vgg(nn.Module):
         return self.linear(torch.flatten(self.features(self.grid(x)), 1))
 
 
-def load_published(model: nn.Module, checkpoint: Path, calibration: Tensor) -> None:
-    """Take over published ReLU weights; each ceiling at the 99.9 % quantile of its ReLU."""
+def load_weights(model: nn.Module, checkpoint: Path) -> None:
+    """Take over published weights."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     names = {name.removeprefix("module."): value for name, value in state.items()}
     missing, unexpected = model.load_state_dict(names, strict=False)
     if unexpected or any("shortcut" not in n and not n.endswith("ceiling") for n in missing):
         raise SystemExit(f"{checkpoint} holds another network: {missing} {unexpected}")
+
+
+def published_resnet20(checkpoint: Path) -> ResNet20:
+    """akamaster's ResNet-20 as it was published: float, with ReLUs."""
+    model = ResNet20(None)
+    load_weights(model, checkpoint)
+    return model.eval()
+
+
+def load_published(model: nn.Module, checkpoint: Path, calibration: Tensor) -> None:
+    """Take over published ReLU weights; each ceiling at the 99.9 % quantile of its ReLU."""
+    load_weights(model, checkpoint)
 
     def as_relu(layer: nn.Module, inputs: tuple[Tensor], _output: Tensor) -> Tensor:
         values = inputs[0].relu()

@@ -206,7 +206,7 @@ def naive(network: Network) -> Network:
     worth. Thresholds, the weights of other branches and the bias of each step are rounded to it;
     the weights of other branches may leave their word.
     """
-    found = Quantize(identity_synapses=1)(network)
+    found = Quantize(identity_synapses=1, weight_exponent=0)(network)
     worths, changed = count_worths(found), {}
     for before, after in zip(layers(network), layers(found), strict=True):
         node = after.node

@@ -104,7 +104,16 @@ def _gb(size: int) -> str:
 
 
 def _table(rows: list[Row]) -> str:
-    head = "network,steps,batch,budget,the run,of it results,the process,seconds".split(",")
+    head = [
+        "network",
+        "steps",
+        "batch",
+        "budget",
+        "the run",
+        "of it results",
+        "the process",
+        "seconds",
+    ]
     body = [
         [
             row["network"],

@@ -1,174 +1,228 @@
-"""Other people's float models with few levels: accuracy, steps, spikes and energy.
+"""Other people's models with few levels: their accuracy as spiking networks beside the original's.
 
     python benchmarks/models.py --data FOLDER --models FOLDER [--only NAME] [--fresh] [--smoke]
 
-Each network is calibrated on 512 training images or fewer, as they are, and tested on others. Exact
-mode with 3 to 63 levels, rate mode with 8, 16 and 32 steps, each with every way to calibrate.
-Tested on the 500 lossless images of CIFAR-10, and on 2,000 of MNIST.
-Writes `models.json`; a run that was broken off goes on where it ended.
+Each network is calibrated on 512 training images or fewer, as they are and without their labels,
+and tested on others. Of the keywords there is a test set only: it is cut into folds, and each is
+tested with a network that was calibrated on the rest. Exact mode with 3 to 63 levels, and at the
+model's own levels where it has some; ResNet-20 in rate mode, too.
 
-Data: `cifar10_lossless.npz` (x_train, y_train, x_test, y_test) and `mnist/` with the four official
-files. Models: `akamaster_resnet/` (ResNet-20, CIFAR-10) and `sinabs/mnist_params.pt`.
+In exact mode the accuracy is that of the integer network that the spikes settle to, which is proved
+on some of the samples. In rate mode it is that of the spikes. Writes `models.json` and the tables
+of `docs/models.md`; a run that was broken off goes on where it ended. Folders: see `foreign.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
 
-import cifar
+import foreign
 import numpy as np
 import torch
-from results import Rows
-from torch import nn
+from foreign import Model, Samples
+from models_page import BEST, METHODS, PUBLISHED, RATE_STEPS, render
+from results import Row, Rows
 
-from snndeploy import Network, from_torch, sweep
-from snndeploy.training import QCFS
+from snndeploy import Network, certify, convert, integer_ann, lower, run
+from snndeploy.measure import settle_steps
+from snndeploy.nodes import Neuron
 
-CALIBRATION, IMAGES = 512, 2_000
-EXACT_LEVELS, RATE_STEPS = (3, 7, 15, 31, 63), (8, 16, 32)
-METHODS = ("none", "light", "advanced")
+CALIBRATION = 512
+FOLDS = 3
+CERTIFIED, SIMULATED = 4, 16
+"""Samples that are certified, and whose steps and spikes are counted."""
 
-PUBLISHED = {
-    "source": "Li et al. 2021, SNN Calibration, table 2, CIFAR-10, 32 steps (printed as 16)",
-    "differs": "its networks are better ones: its ResNet-20 has 95.68 % where ours has 91 %; its "
-    "advanced calibration has 1,024 samples, ours 512; its images are all of the test set",
-    "ResNet-20": {"ann": 95.68, "none": 67.88, "light": 93.89, "advanced": 94.33},
-    "VGG-16": {"ann": 95.76, "none": 64.52, "light": 93.30, "advanced": 93.65},
-}
-"""Accuracies in per cent."""
+MOST_CERTIFIED = 63
+"""Membranes of more levels need more than the 32 bits that a certificate proves to be enough."""
 
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """A float network and its data: float32 (N, *shape), labels (N,)."""
-
-    network: Network
-    calibration: np.ndarray
-    x: np.ndarray
-    labels: np.ndarray
-
-
-def resnet20(data: Path, models: Path, images: int) -> Case:
-    """The ResNet-20 of akamaster's repository, CIFAR-10, float32, ReLU."""
-    with np.load(data / "cifar10_lossless.npz") as file:
-        training, test = (_images(file[f"x_{part}"]) for part in ("train", "test"))
-        labels = file["y_test"].astype(np.int64)
-    checkpoint = models / "akamaster_resnet/pretrained_models/resnet20-12fca82f.th"
-    model = cifar.ResNet20(15)
-    cifar.load_published(model, checkpoint, torch.from_numpy(training[:2]))
-    model.grid = nn.Identity()
-    for name in [name for name, part in model.named_modules() if isinstance(part, QCFS)]:
-        model.set_submodule(name, nn.ReLU())
-    network = from_torch(model.eval(), torch.from_numpy(test[:2]), "resnet20")
-    return Case(network, training[:CALIBRATION], test[:images], labels[:images])
-
-
-def sinabs_mnist(data: Path, models: Path, images: int) -> Case:
-    """The MNIST network of the sinabs examples: no biases, average pools, pixels / 255."""
-    model = nn.Sequential(
-        *(nn.Conv2d(1, 20, 5, bias=False), nn.ReLU(), nn.AvgPool2d(2)),
-        *(nn.Conv2d(20, 32, 5, bias=False), nn.ReLU(), nn.AvgPool2d(2)),
-        *(nn.Conv2d(32, 128, 3, bias=False), nn.ReLU(), nn.AvgPool2d(2)),
-        *(nn.Flatten(), nn.Linear(128, 500, bias=False), nn.ReLU()),
-        nn.Linear(500, 10, bias=False),
-    )
-    file = models / "sinabs/mnist_params.pt"
-    model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    x = [_mnist(data, f"{part}-images-idx3-ubyte.gz", 16) for part in ("train", "t10k")]
-    training, test = (part.reshape(-1, 1, 28, 28).astype(np.float32) / 255 for part in x)
-    labels = _mnist(data, "t10k-labels-idx1-ubyte.gz", 8).astype(np.int64)
-    network = from_torch(model.eval(), torch.from_numpy(test[:2]), "sinabs_mnist")
-    return Case(network, training[:CALIBRATION], test[:images], labels[:images])
-
-
-CASES: dict[str, Callable[[Path, Path, int], Case]] = {
-    "resnet20": resnet20,
-    "sinabs_mnist": sinabs_mnist,
-}
+JPEG_LEVELS = (7, 15)
+OWN_LEVELS = ("resnet8", "dscnn", "tfc_1w2a", "tfc_2w2a")
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--data", type=Path, required=True, help="the folder with data sets")
-    arguments.add_argument("--models", type=Path, required=True, help="the folder with models")
-    arguments.add_argument("--only", choices=sorted(CASES), help="one network")
-    arguments.add_argument("--fresh", action="store_true", help="forget a run that was broken off")
-    arguments.add_argument("--smoke", action="store_true", help="a tiny run, nothing written")
-    chosen = arguments.parse_args()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="the folder with data sets")
+    parser.add_argument("--models", type=Path, required=True, help="the folder with models")
+    parser.add_argument("--only", choices=sorted(foreign.MODELS), help="one network")
+    parser.add_argument("--fresh", action="store_true", help="forget a run that was broken off")
+    parser.add_argument("--smoke", action="store_true", help="a tiny run, nothing written")
+    chosen = parser.parse_args()
     torch.set_num_threads(1)
     rows = Rows("models", fresh=chosen.fresh, keep=not chosen.smoke)
-    for name in [chosen.only] if chosen.only else CASES:
-        case = CASES[name](chosen.data, chosen.models, 20 if chosen.smoke else IMAGES)
-        for mode, number, method in choices(chosen.smoke):
-            key = f"{name} {mode} {number} {method}"
+    for name in [chosen.only] if chosen.only else foreign.MODELS:
+        wanted = list(choices(name, chosen.smoke))
+        if all(rows.get(key_of(name, *choice)) for choice in wanted):
+            continue
+        model = foreign.MODELS[name](chosen.data, chosen.models)
+        folds = folds_of(model)[: 1 if chosen.smoke else None]
+        if chosen.smoke:
+            model, folds = _small(model, folds)
+        answers = [model.answers(test) for _, test in folds]
+        on_jpeg = None if model.jpeg is None else model.answers(model.jpeg)
+        for choice in wanted:
+            key = key_of(name, *choice)
             if rows.get(key) is None:
-                rows.add(key, measured(name, case, mode, number, method))
-            print(line(key, rows.rows[key]), flush=True)
+                about = {"key": name, "model": model.title, "runs_in": model.runs_in}
+                rows.add(key, {**about, **measured(model, folds, answers, on_jpeg, *choice)})
+            print(said(key, rows.rows[key]), flush=True)
+        if rows.keep and not chosen.only:
+            render(list(rows.rows.values()))
     if rows.keep and not chosen.only:
         rows.finish(
             command="python benchmarks/models.py --data FOLDER --models FOLDER",
             calibration_images=CALIBRATION,
+            folds_of_keywords=FOLDS,
             published=PUBLISHED,
         )
 
 
-def choices(smoke: bool) -> Iterator[tuple[str, int, str]]:
-    """Mode, levels (in rate mode, steps, too) and method of each row."""
-    for mode, numbers in (("exact", EXACT_LEVELS), ("rate", RATE_STEPS)):
-        for number in numbers[:1] if smoke else numbers:
-            for method in METHODS[:2] if smoke else METHODS:
-                yield mode, number, method
+def choices(name: str, smoke: bool) -> Iterator[tuple[str, int, str]]:
+    """Mode, levels (in rate mode, steps, too; 0: the model's own) and method of each row."""
+    if name in OWN_LEVELS:
+        yield "exact", 0, "none"
+    if name.startswith("tfc"):
+        return
+    few = BEST if not smoke else {31: "light"}
+    yield from (("exact", number, best) for number, best in few.items())
+    yield from (("exact", number, "none") for number in few)
+    if name == "resnet20" and not smoke:
+        for method in METHODS:
+            for number in RATE_STEPS:
+                yield "rate", number, method
 
 
-def measured(name: str, case: Case, mode: str, number: int, method: str) -> dict[str, object]:
-    """One row."""
-    started = perf_counter()
-    found = sweep(
-        case.network,
-        case.x,
-        case.labels,
-        calibration=case.calibration,
-        levels=[number],
-        methods=[method],
-        mode=mode,
-    )
-    point = {k: v for k, v in asdict(found.points[0]).items() if not k.startswith("on_")}
-    return {
-        "model": name,
+def key_of(name: str, mode: str, number: int, method: str) -> str:
+    """Names a row."""
+    return f"{name} {mode} {number} {method}"
+
+
+def folds_of(model: Model) -> list[tuple[Samples, Samples]]:
+    """Samples to calibrate on, and to test on; no sample is in both."""
+    if model.training is not None:
+        folds = [(model.training.rows(slice(CALIBRATION)), model.test)]
+    else:
+        fold = np.arange(len(model.test)) % FOLDS
+        folds = [
+            (model.test.rows(np.flatnonzero(fold != k)), model.test.rows(np.flatnonzero(fold == k)))
+            for k in range(FOLDS)
+        ]
+    for calibration, test in folds:
+        known = {sample.tobytes() for sample in calibration.ours}
+        if any(sample.tobytes() in known for sample in test.ours):
+            raise SystemExit(f"{model.title}: a sample is both calibrated and tested on")
+    return folds
+
+
+def _small(
+    model: Model, folds: list[tuple[Samples, Samples]]
+) -> tuple[Model, list[tuple[Samples, Samples]]]:
+    """For a smoke run."""
+    few, least = slice(40), slice(20)
+    jpeg = None if model.jpeg is None else model.jpeg.rows(least)
+    small = Model(model.title, model.network, model.original, model.runs_in, model.test, jpeg=jpeg)
+    return small, [(calibration.rows(few), test.rows(least)) for calibration, test in folds]
+
+
+def measured(
+    model: Model,
+    folds: list[tuple[Samples, Samples]],
+    answers: list[np.ndarray],
+    on_jpeg: np.ndarray | None,
+    mode: str,
+    number: int,
+    method: str,
+) -> Row:
+    """One row: a network for each fold, each tested on samples that it has not seen."""
+    started, calibrated = perf_counter(), 0.0
+    found: list[np.ndarray] = []
+    for calibration, test in folds:
+        before = perf_counter()
+        network = converted(model, calibration, mode, number, method)
+        calibrated += perf_counter() - before
+        found.append(answered(network, test))
+    labels = np.concatenate([test.labels for _, test in folds])
+    ours, theirs = np.concatenate(found), np.concatenate(answers)
+    row: Row = {
         "mode": mode,
-        "images": len(case.x),
-        **point,
-        "original_accuracy": found.original_accuracy,
+        "levels": number,
+        "calibrate": method,
+        "images": len(labels),
+        "calibration_images": len(folds[0][0]),
+        "original_accuracy": float((theirs == labels).mean()),
+        "accuracy": float((ours == labels).mean()),
+        "agreement": float((ours == theirs).mean()),
+        "only_original_right": int(((theirs == labels) & (ours != labels)).sum()),
+        "only_ours_right": int(((theirs != labels) & (ours == labels)).sum()),
+        **spikes_of(network, folds[-1][1]),
+    }
+    if on_jpeg is not None and mode == "exact" and number in JPEG_LEVELS and method != "none":
+        assert model.jpeg is not None
+        again = answered(network, model.jpeg)
+        row |= {
+            "jpeg_images": len(again),
+            "jpeg_original_accuracy": float((on_jpeg == model.jpeg.labels).mean()),
+            "jpeg_accuracy": float((again == model.jpeg.labels).mean()),
+            "jpeg_agreement": float((again == on_jpeg).mean()),
+        }
+    return row | {
+        "network_hash": network.hash,
+        "history": list(network.history),
+        "convert_seconds": round(calibrated / len(folds), 1),
         "seconds": round(perf_counter() - started, 1),
     }
 
 
-def line(key: str, row: dict[str, object]) -> str:
+def converted(model: Model, calibration: Samples, mode: str, number: int, method: str) -> Network:
+    """The spiking network; with the model's own levels if `number` is 0."""
+    if number == 0:
+        return convert(model.network)
+    return convert(model.network, calibration.ours, levels=number, calibrate=method, mode=mode)
+
+
+def answered(network: Network, samples: Samples) -> np.ndarray:
+    """Settled in exact mode; after as many steps as levels in rate mode."""
+    if network.mode == "exact":
+        return foreign.integer_answers(network, samples)
+    return run(lower(network), samples.ours, record=False).predictions
+
+
+def spikes_of(network: Network, samples: Samples) -> Row:
+    """Steps and spikes of some samples, and how many were certified."""
+    program, x = lower(network), samples.ours
+    trace = run(program, x[:SIMULATED], record=False)
+    settle, certified = trace.stop_steps, 0
+    if network.mode == "exact":
+        settle = settle_steps(trace, network.window)
+        if not np.array_equal(trace.logits[:, -1], integer_ann(network, x[:SIMULATED]).logits):
+            raise SystemExit(f"{network.name}: spikes that do not settle to the integer network")
+        if max(n.levels for n in network.nodes if isinstance(n, Neuron)) <= MOST_CERTIFIED:
+            certified = certify(program, x[:CERTIFIED]).samples
+    neurons = sum(layer.neurons for layer in program.spiking)
+    return {
+        "neurons": neurons,
+        "simulated": len(trace),
+        "mean_steps": float(settle.mean()),
+        "max_steps": int(settle.max()),
+        "spikes": trace.total_events / len(trace),
+        "certified": certified,
+    }
+
+
+def said(key: str, row: Row) -> str:
     """A row in words."""
-    if row["error"]:
-        return f"{key}: {row['error']}"
-    energy = "none" if row["energy_pj"] is None else f"{row['energy_pj'] / 1e6:.1f} uJ"
+    jpeg = ""
+    if "jpeg_accuracy" in row:
+        jpeg = f", JPEG {row['jpeg_accuracy']:.2%} of {row['jpeg_original_accuracy']:.2%}"
     return (
-        f"{key}: {row['accuracy']:.2%} of {row['original_accuracy']:.2%}, "
-        f"{row['mean_steps']:.1f} steps, {row['spikes']:,.0f} spikes, energy {energy}, "
-        f"{row['seconds']} s"
+        f"{key}: {row['accuracy']:.2%} of {row['original_accuracy']:.2%}, same answer "
+        f"{row['agreement']:.2%}{jpeg}, "
+        f"{row['mean_steps']:.1f} steps, {row['seconds']} s"
     )
-
-
-def _images(pixels: np.ndarray) -> np.ndarray:
-    """Normalised float32 (N, 3, 32, 32) of pixels (N, 32, 32, 3)."""
-    x = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))).float()
-    return ((x / 255 - cifar.MEAN) / cifar.STD).numpy()
-
-
-def _mnist(data: Path, name: str, header: int) -> np.ndarray:
-    with gzip.open(data / "mnist" / name) as file:
-        return np.frombuffer(file.read(), np.uint8, offset=header)
 
 
 if __name__ == "__main__":

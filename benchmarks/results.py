@@ -99,6 +99,6 @@ def put(section: str, text: str, page: Path = HERE / "README.md") -> None:
     begin, end = f"<!-- {section} -->", f"<!-- end of {section} -->"
     pattern = re.compile(re.escape(begin) + ".*" + re.escape(end), re.DOTALL)
     if not pattern.search(old):
-        raise SystemExit(f"{page} has no place {begin} .. {end}")
+        raise SystemExit(f"{page.name} has no place {begin} .. {end}")
     new = pattern.sub(lambda _: f"{begin}\n{text}\n{end}", old)
     page.write_text(new, encoding="utf-8")

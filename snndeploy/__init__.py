@@ -28,6 +28,8 @@ from snndeploy.deploy import (
     run,
 )
 from snndeploy.errors import SnnDeployError
+from snndeploy.export import export
+from snndeploy.foreign import NirTrace, run_nir
 from snndeploy.hardware import HardwareProfile, hardware
 from snndeploy.headroom import Headroom
 from snndeploy.network import Network
@@ -48,12 +50,14 @@ __all__ = [
     "from_torch",
     "convert",
     "save",
+    "export",
     "hardware",
     "headroom",
     "rescale",
     "agree",
     "lower",
     "run",
+    "run_nir",
     "compare",
     "certify",
     "calibrate_exit",
@@ -68,6 +72,7 @@ __all__ = [
     "Program",
     "HardwareProfile",
     "Trace",
+    "NirTrace",
     "BackendResult",
     "Planted",
     "Headroom",

@@ -6,13 +6,17 @@ A backend is an object with the members of `Backend`, published under the entry-
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
+
+from pydantic import TypeAdapter, ValidationError
 
 from snndeploy.errors import BackendMissingError, InputError
-from snndeploy.numerics import BoolArray, Int8Array, Int64Array
+from snndeploy.nirfile import ForeignGraph
+from snndeploy.numerics import BoolArray, FloatArray, Int8Array, Int64Array
 from snndeploy.program import Program
 
 GROUP = "snndeploy.backends"
@@ -91,6 +95,15 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
+class Bounded(Protocol):
+    """A backend that can hold only so many samples at a time."""
+
+    def most_samples(self, program: Program) -> int:
+        """The most samples of one batch; 1 or more."""
+        ...
+
+
 @dataclass(frozen=True)
 class Folded:
     """The record of n samples that ran to their end without a controller.
@@ -156,6 +169,34 @@ class Probing(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Response:
+    """What a foreign NIR graph did with n samples in T steps.
+
+    Attributes:
+        outputs: float64 (n, T, *output shape).
+        spikes: int8 (n, T, *shape) per node that emits zeros and ones; empty if not asked for.
+        events: int64 (n, T) per such node: how many ones.
+    """
+
+    outputs: FloatArray
+    spikes: Mapping[str, Int8Array]
+    events: Mapping[str, Int64Array]
+
+
+@runtime_checkable
+class RunsForeign(Protocol):
+    """A backend that runs NIR graphs with float dynamics, which other tools wrote."""
+
+    def respond(self, graph: ForeignGraph, inputs: FloatArray, record: bool) -> Response:
+        """Simulate float64 (n, T, *input shape) as `snndeploy.nirfile.foreign` defines it.
+
+        Args:
+            record: whether the spikes are wanted; events always are.
+        """
+        ...
+
+
 @runtime_checkable
 class Installable(Protocol):
     """A backend that needs an environment of its own and can make it."""
@@ -173,10 +214,14 @@ def backend_names() -> list[str]:
 def find_backend(name: str) -> Backend:
     """Load the backend published under `name`.
 
+    Args:
+        name: alone, or with arguments of the backend's constructor: `norse:device=cuda,workers=1`.
+
     Raises:
-        InputError: no such backend is installed.
+        InputError: no such backend is installed, or it has no such option or value.
         BackendMissingError: it is installed but cannot be imported.
     """
+    name, _, options = name.partition(":")
     points = [e for e in entry_points(group=GROUP) if e.name == name]
     if not points:
         raise InputError(
@@ -184,7 +229,7 @@ def find_backend(name: str) -> Backend:
             where="backend",
             remedy=f"known here: {', '.join(backend_names()) or 'none'}",
         )
-    return _load(points[0])
+    return _load(points[0], options)
 
 
 def require_backend(name: str) -> Backend:
@@ -196,10 +241,10 @@ def require_backend(name: str) -> Backend:
     return backend
 
 
-def _load(point: EntryPoint) -> Backend:
+def _load(point: EntryPoint, options: str) -> Backend:
     try:
         loaded = point.load()
-        backend = loaded()
+        backend = loaded(**_arguments(loaded, options, f"backend '{point.name}'"))
     except ImportError as error:
         raise BackendMissingError(
             f"cannot be imported: {error}",
@@ -212,3 +257,23 @@ def _load(point: EntryPoint) -> Backend:
             where=f"backend '{point.name}'",
         )
     return backend
+
+
+def _arguments(constructor: Callable[..., Any], text: str, where: str) -> dict[str, Any]:
+    """`key=value,key=value` as arguments of the types that a constructor declares."""
+    declared = inspect.signature(constructor, eval_str=True).parameters if text else {}
+    found: dict[str, Any] = {}
+    for option in text.split(",") if text else ():
+        key, _, value = (part.strip() for part in option.partition("="))
+        if key not in declared or key in found:
+            problem = "given twice" if key in found else "unknown"
+            remedy = f"its options: {', '.join(declared) or 'none'}"
+            raise InputError(f"option '{key}' is {problem}", where=where, remedy=remedy)
+        kind = declared[key].annotation
+        adapter = TypeAdapter(str if kind is inspect.Parameter.empty else kind)
+        try:
+            found[key] = adapter.validate_strings(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]["msg"]
+            raise InputError(f"option {key}={value}: {first}", where=where) from error
+    return found

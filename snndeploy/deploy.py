@@ -5,43 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from snndeploy import control, cost
 from snndeploy.backend import require_backend
 from snndeploy.control import MIN_TEMPERATURE, ExitPolicy
+from snndeploy.conversion import folded, prepared
 from snndeploy.cost import Estimate
-from snndeploy.errors import (
-    DataError,
-    DoesNotFitError,
-    FileFormatError,
-    InputError,
-    UnsupportedModelError,
-)
+from snndeploy.errors import DoesNotFitError, FileFormatError, InputError
 from snndeploy.hardware import HardwareProfile, hardware
 from snndeploy.headroom import Headroom
 from snndeploy.headroom import headroom as headroom_of
-from snndeploy.inputs import on_grid, shaped
+from snndeploy.inputs import as_array, check_labels, on_grid, on_grid_in_units, shaped
 from snndeploy.integer_ann import IntegerAnnResult
 from snndeploy.integer_ann import integer_ann as evaluate_integer_ann
 from snndeploy.measure import membrane_extremes
-from snndeploy.network import Mode, Network
+from snndeploy.network import Mode, Network, Reset
 from snndeploy.nirfile import load as load_nir
-from snndeploy.nodes import Relu
-from snndeploy.numerics import FloatArray, Int64Array, to_grid
-from snndeploy.passes import (
-    FoldBatchNorm,
-    PoolAfterActivation,
-    Quantize,
-    Rescale,
-    SetInputGrid,
-    SplitConcat,
-    place,
-)
-from snndeploy.passes.calibration_data import CalibrationData
+from snndeploy.numerics import Int64Array
+from snndeploy.passes import Quantize, Rescale, place
+from snndeploy.passes.calibration_options import Calibrate, FewLevels, Thresholds
 from snndeploy.program import Program
 from snndeploy.samples import array_hash
 from snndeploy.simulate import MAX_STEPS, Progress, simulate
@@ -49,21 +35,21 @@ from snndeploy.trace import Trace
 from snndeploy.verify import agreement, certificate, comparison
 from snndeploy.verify.agreement import Agreement
 from snndeploy.verify.certificate import Certificate
-from snndeploy.verify.comparison import BackendResult, Planted
+from snndeploy.verify.comparison import BackendResult, Observer, Planted
 from snndeploy.verify.fidelity import FidelityReport
 from snndeploy.verify.fidelity import fidelity as compare_to_float
 
 if TYPE_CHECKING:
     import torch
 
-    from snndeploy.passes.ceilings import Thresholds
-    from snndeploy.passes.few_levels import Calibrate
-
 CHUNK = 32
 """Samples that the integer ANN is evaluated on together; bounds its memory."""
 
 WEIGHT_EXPONENT = Quantize.weight_exponent
 STATE_BITS = Quantize.state_bits
+
+DEFAULTS = ("mse", 99.9, True, "light")
+"""Thresholds, percentile, per channel and calibrate, which need levels to be anything else."""
 
 SUFFIXES = {
     ".onnx": "an ONNX model",
@@ -126,6 +112,7 @@ def convert(
     mode: Mode = "exact",
     window: int | None = None,
     per_step: bool = False,
+    reset: Reset = "soft",
     progress: Progress | None = None,
 ) -> Network:
     """Turn a float quantized network into an integer spiking network.
@@ -160,7 +147,10 @@ def convert(
             levels of any activation, in exact mode at most 32.
         per_step: samples are (N, F, *shape), one value a step (events, frames), F at most the
             window; the model's input is their sum.
-        progress: told (done, in all) by each calibrating pass.
+        reset: what a spike leaves of a membrane. `hard`: nothing, as on Lava's own neurons and in
+            lava-dl's netx: membranes start at 0, all channels of a layer share one threshold, and
+            what a membrane holds beyond it is lost at each spike; with mode `rate` only.
+        progress: told (done, in all) by each calibrating pass, and by the last, which rounds.
 
     Raises:
         InputError: the network is already integer, an option is out of range, or calibration
@@ -170,35 +160,21 @@ def convert(
     """
     if network.is_integer:
         raise InputError("is already a spiking network", where=f"network '{network.name}'")
-    if not 2 <= weight_bits <= 16:
-        raise InputError(f"{weight_bits}, expected 2 to 16", where="weight bits")
-    if not 0 <= weight_exponent <= 16:
-        raise InputError(f"{weight_exponent}, expected 0 to 16", where="weight exponent")
-    if not 8 <= state_bits <= 32:
-        raise InputError(f"{state_bits}, expected 8 to 32", where="state bits")
+    if reset == "hard" and mode != "rate":
+        raise InputError(
+            "loses charge at each spike, so counts cannot settle to the ANN's",
+            where="hard reset",
+            remedy="use mode rate",
+        )
     if window is not None and not 1 <= window <= MAX_STEPS:
         raise InputError(f"{window} steps", where="window", remedy=f"ask for 1 to {MAX_STEPS:,}")
-    asked = thresholds, percentile, per_channel, calibrate, labels is None
-    if levels is None and asked != ("mse", 99.9, True, "light", True):
+    options = None
+    if levels is not None:
+        options = FewLevels(levels, thresholds, percentile, per_channel, calibrate, seed)
+    elif labels is not None or (thresholds, percentile, per_channel, calibrate) != DEFAULTS:
         raise InputError(
             "are given without levels", where="calibration options", remedy="give levels, too"
         )
-    samples = _calibration_samples(network, calibration, levels is not None)
-    if samples is not None and network.input.grid is None:
-        network = SetInputGrid.covering(float(samples.min()), float(samples.max()))(network)
-    network = _folded(network)
-    if levels is not None:
-        assert samples is not None
-        from snndeploy.passes.few_levels import (  # noqa: PLC0415  (torch is slow to load)
-            FewLevels,
-            few_levels,
-        )
-
-        known = None if labels is None else check_labels(labels, network, len(samples))
-        data = CalibrationData(_on_input_grid(network, samples), known)
-        options = FewLevels(levels, thresholds, percentile, per_channel, calibrate, seed)
-        network = few_levels(network, data, options, mode, window or 0, progress)
-    _refuse_relus(network)
     quantize = Quantize(
         weight_bits=weight_bits,
         weight_exponent=weight_exponent,
@@ -206,60 +182,10 @@ def convert(
         mode=mode,
         window=window or 0,
         per_step=per_step,
+        reset=reset,
+        progress=progress,
     )
-    return quantize(network)
-
-
-def _calibration_samples(
-    network: Network, calibration: ArrayLike | None, needed: bool
-) -> NDArray[Any] | None:
-    """Checked samples (N, *shape), floats unless the model states a grid that they lie on."""
-    if calibration is None:
-        if needed:
-            raise InputError(
-                "are needed to find few levels",
-                where="calibration samples",
-                remedy="give a few hundred typical samples, not augmented",
-            )
-        return None
-    samples = shaped(network, as_array(calibration, "calibration data"), "calibration data")
-    if network.input.grid is not None:
-        if not needed:
-            raise InputError(
-                "is not needed: the model states its input grid",
-                where="calibration data",
-                remedy="leave it out, or take the QuantizedInput out of the model",
-            )
-        return samples
-    if not np.isfinite(samples).all():
-        raise DataError("holds NaN or infinity", where="calibration data")
-    return samples.astype(np.float64)
-
-
-def _on_input_grid(network: Network, samples: NDArray[Any]) -> FloatArray:
-    """Samples rounded to the input grid, in the model's units."""
-    grid = network.input.grid
-    assert grid is not None
-    integers = to_grid(samples, grid.scale, grid.low, grid.high, "data")
-    values: FloatArray = integers.astype(np.float64) * grid.scale
-    return values
-
-
-def _refuse_relus(network: Network) -> None:
-    found = [node.name for node in network.nodes if isinstance(node, Relu)]
-    if found:
-        raise UnsupportedModelError(
-            f"has {len(found)} real-valued ReLUs: {', '.join(found)}",
-            where=f"network '{network.name}'",
-            remedy="give levels, such as 15, and calibration samples",
-        )
-
-
-def _folded(network: Network) -> Network:
-    """A float network in the form that is quantized."""
-    for rewrite in (SplitConcat(), FoldBatchNorm(), PoolAfterActivation()):
-        network = rewrite(network)
-    return network
+    return quantize(prepared(network, calibration, labels, options, mode, window or 0, progress))
 
 
 def lower(network: Network, profile: HardwareProfile | str | None = None) -> Program:
@@ -368,11 +294,11 @@ def float_predictions(network: Network, x: ArrayLike) -> Int64Array:
         x: samples (N, *shape), floats in the model's units or integers on its input grid. They
             are rounded to that grid, if the model states one.
     """
-    from snndeploy.passes.responses import logits  # noqa: PLC0415  (torch is slow to load)
+    from snndeploy.float_ann.responses import logits  # noqa: PLC0415  (torch is slow to load)
 
     samples = shaped(network, as_array(x))
-    inputs = samples if network.input.grid is None else _on_input_grid(network, samples)
-    answers: Int64Array = logits(_folded(network), inputs).argmax(1).numpy()
+    inputs = samples if network.input.grid is None else on_grid_in_units(network, samples)
+    answers: Int64Array = logits(folded(network), inputs).argmax(1).numpy()
     return answers
 
 
@@ -435,6 +361,8 @@ def compare(
     planted: Planted | None = None,
     progress: Progress | None = None,
     reference: Trace | None = None,
+    measure: bool = False,
+    observe: Observer | None = None,
 ) -> list[BackendResult]:
     """Run several backends on the same samples; see `snndeploy.verify.comparison.compare`."""
     inputs = grid_inputs(program.network, x)
@@ -449,6 +377,8 @@ def compare(
         planted=planted,
         progress=progress,
         reference=reference,
+        measure=measure,
+        observe=observe,
     )
 
 
@@ -507,23 +437,6 @@ def calibrate_exit(
     )
 
 
-def check_labels(labels: ArrayLike, network: Network, samples: int) -> Int64Array:
-    """Labels (N,) as int64; raises `DataError` unless each is one of the network's classes."""
-    found = as_array(labels, "labels")
-    classes = network.shapes[network.output.name][0]
-    if found.shape != (samples,) or found.dtype.kind not in "iu":
-        raise DataError(
-            f"{found.dtype} {found.shape}, expected integers ({samples},)", where="labels"
-        )
-    if found.min() < 0 or found.max() >= classes:
-        raise DataError(
-            f"from {found.min()} to {found.max()}, the network has {classes} classes",
-            where="labels",
-            remedy=f"number the classes from 0 to {classes - 1}",
-        )
-    return found.astype(np.int64)
-
-
 def integer_ann(network: Network, x: ArrayLike) -> IntegerAnnResult:
     """What the spiking network settles to: the integer quantized ANN's counts and logits.
 
@@ -571,7 +484,7 @@ def fidelity(
         )
     inputs = grid_inputs(integer_network, x)
     known = None if labels is None else check_labels(labels, integer_network, len(inputs))
-    return compare_to_float(_folded(float_network), integer_network, inputs, known, progress)
+    return compare_to_float(folded(float_network), integer_network, inputs, known, progress)
 
 
 def estimate(program: Program, trace: Trace, full: Trace | None = None) -> Estimate:
@@ -590,16 +503,3 @@ def _chip(profile: HardwareProfile | str | None, steps: int | None) -> HardwareP
     if steps is not None and not 1 <= steps <= MAX_STEPS:
         raise InputError(f"{steps}", where="steps", remedy=f"ask for 1 to {MAX_STEPS:,}")
     return hardware(profile) if isinstance(profile, str) else profile
-
-
-def as_array(x: ArrayLike, where: str = "data") -> NDArray[Any]:
-    """An array of what the user gave: an array, a list, a tensor. Raises `DataError`."""
-    try:
-        array = np.asarray(x)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise DataError(f"is not an array: {error}", where=where) from error
-    if array.dtype.kind not in "biuf":
-        raise DataError(
-            f"dtype {array.dtype} is not numeric", where=where, remedy="use real numbers"
-        )
-    return array

@@ -1,15 +1,16 @@
-"""Samples as a network takes them: their shape checked, their values on its input grid."""
+"""What a user gives as samples and labels, as a network takes them: checked, on its input grid."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from snndeploy.errors import DataError
 from snndeploy.network import Network, require_integer
 from snndeploy.nodes import Input
-from snndeploy.numerics import Int64Array, to_grid
+from snndeploy.numerics import FloatArray, Int64Array, to_grid
 
 
 def on_grid(network: Network, x: NDArray[Any], where: str = "data") -> Int64Array:
@@ -37,6 +38,15 @@ def on_grid(network: Network, x: NDArray[Any], where: str = "data") -> Int64Arra
     return frames
 
 
+def on_grid_in_units(network: Network, x: NDArray[Any]) -> FloatArray:
+    """Samples rounded to the input grid, in the model's units."""
+    grid = network.input.grid
+    assert grid is not None
+    integers = to_grid(x, grid.scale, grid.low, grid.high, "data")
+    values: FloatArray = integers.astype(np.float64) * grid.scale
+    return values
+
+
 def shaped(network: Network, x: NDArray[Any], where: str = "data") -> NDArray[Any]:
     """The samples with the shape that the network takes: signals (C, W) get a height of 1."""
     node, expected = network.input, network.input.shape
@@ -61,3 +71,33 @@ def shaped(network: Network, x: NDArray[Any], where: str = "data") -> NDArray[An
 def _described(node: Input) -> str:
     axes = ("N", "steps") if node.per_step else ("N",)
     return f"({', '.join([*axes, *map(str, node.shape)])})"
+
+
+def as_array(x: ArrayLike, where: str = "data") -> NDArray[Any]:
+    """An array of what the user gave: an array, a list, a tensor. Raises `DataError`."""
+    try:
+        array = np.asarray(x)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise DataError(f"is not an array: {error}", where=where) from error
+    if array.dtype.kind not in "biuf":
+        raise DataError(
+            f"dtype {array.dtype} is not numeric", where=where, remedy="use real numbers"
+        )
+    return array
+
+
+def check_labels(labels: ArrayLike, network: Network, samples: int) -> Int64Array:
+    """Labels (N,) as int64; raises `DataError` unless each is one of the network's classes."""
+    found = as_array(labels, "labels")
+    classes = network.shapes[network.output.name][0]
+    if found.shape != (samples,) or found.dtype.kind not in "iu":
+        raise DataError(
+            f"{found.dtype} {found.shape}, expected integers ({samples},)", where="labels"
+        )
+    if found.min() < 0 or found.max() >= classes:
+        raise DataError(
+            f"from {found.min()} to {found.max()}, the network has {classes} classes",
+            where="labels",
+            remedy=f"number the classes from 0 to {classes - 1}",
+        )
+    return found.astype(np.int64)

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from snndeploy.layers import Projection
-from snndeploy.nodes import Conv2d, Flatten, Linear, Node, Padding, Pair, Scale, SumPool2d, sides
+from snndeploy.nodes import (
+    Array,
+    Conv2d,
+    Flatten,
+    Linear,
+    Node,
+    Padding,
+    Pair,
+    Scale,
+    SumPool2d,
+    sides,
+)
 from snndeploy.numerics import Int64Array
 
 
@@ -30,7 +42,7 @@ def apply_all(ops: Sequence[Node], x: Int64Array) -> Int64Array:
 def apply(op: Node, x: Int64Array) -> Int64Array:
     """Apply one linear node to int64 values (N, *shape)."""
     if isinstance(op, Flatten):
-        return x.reshape(len(x), -1)
+        return x.reshape(len(x), prod(x.shape[1:]))
     if isinstance(op, Linear):
         return _dot(x, op.weight.astype(np.int64).T)
     if isinstance(op, Scale):
@@ -42,11 +54,13 @@ def apply(op: Node, x: Int64Array) -> Int64Array:
         kernel = (op.weight.shape[2], op.weight.shape[3])
         view = windows(x, kernel, op.stride, op.padding, op.dilation)
         n, _, height, width, *_ = view.shape
-        weight = op.weight.astype(np.int64).reshape(op.groups, -1, op.weight[0].size)
-        view = view.reshape(n, op.groups, -1, height, width, *kernel)
-        patches = view.transpose(1, 0, 3, 4, 2, 5, 6).reshape(op.groups, n * height * width, -1)
-        out = _dot(patches, weight.transpose(0, 2, 1)).reshape(op.groups, n, height, width, -1)
-        return out.transpose(1, 0, 4, 2, 3).reshape(n, -1, height, width)
+        channels, group, each = *op.weight.shape[:2], op.weight[0].size
+        weight = op.weight.astype(np.int64).reshape(op.groups, -1, each)
+        view = view.reshape(n, op.groups, group, height, width, *kernel)
+        patches = view.transpose(1, 0, 3, 4, 2, 5, 6).reshape(op.groups, n * height * width, each)
+        out = _dot(patches, weight.transpose(0, 2, 1))
+        out = out.reshape(op.groups, n, height, width, channels // op.groups)
+        return out.transpose(1, 0, 4, 2, 3).reshape(n, channels, height, width)
     raise TypeError(f"{type(op).__name__} is not a linear node of an integer network")
 
 
@@ -67,8 +81,8 @@ def max_pool(counts: Int64Array, kernel: Pair, stride: Pair, padding: Padding) -
 
 
 def windows(
-    x: Int64Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1)
-) -> Int64Array:
+    x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1)
+) -> Array:
     """All windows of (N, C, H, W) as a view (N, C, H_out, W_out, K_h, K_w), zero padded."""
     top, left, bottom, right = sides(padding)
     x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))

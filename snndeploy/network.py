@@ -36,6 +36,7 @@ from snndeploy.nodes import (
 )
 
 Mode: TypeAlias = Literal["exact", "rate"]
+Reset: TypeAlias = Literal["soft", "hard"]
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -50,6 +51,8 @@ class Network:
         mode: `exact` (signed spikes, cap and drain) or `rate`.
         window: steps during which input and bias are injected; 0 in a float network.
         history: the spelling of every pass applied so far.
+        reset: what a spike leaves of a membrane: `soft` subtracts the threshold, `hard` sets it to
+            0, as Lava's own neurons do (rate mode only).
     """
 
     name: str
@@ -58,6 +61,7 @@ class Network:
     mode: Mode = "exact"
     window: int = 0
     history: tuple[str, ...] = ()
+    reset: Reset = "soft"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nodes", _in_topological_order(self))
@@ -130,6 +134,8 @@ class Network:
             if not isinstance(node, Concat):  # the order of summands is of no account
                 sources.sort()
             digest.update(f"\n{type(node).__name__} {sources}".encode())
+            if isinstance(node, Neuron) and self.reset == "hard":
+                digest.update(b" hard")
             for field in fields(node):
                 value = getattr(node, field.name)
                 if isinstance(value, np.ndarray):
@@ -175,6 +181,12 @@ class Network:
                 f"mode {self.mode!r} with a window of {self.window} steps",
                 where=f"network '{self.name}'",
                 remedy=f"modes are {' and '.join(get_args(Mode))}",
+            )
+        if self.reset not in get_args(Reset) or (self.reset == "hard" and self.mode == "exact"):
+            raise UnsupportedModelError(
+                f"{self.reset!r} reset in {self.mode} mode: counts would not settle to the ANN's",
+                where=f"network '{self.name}'",
+                remedy="reset is soft, or, in rate mode only, hard",
             )
         wrong = FLOAT_ONLY if self.is_integer else INTEGER_ONLY
         logits = self.shapes[self.output.name]

@@ -92,11 +92,17 @@ def window_share(total: Int64Array, step: int, window: int) -> Int64Array:
 
 
 def fire(
-    v: Int64Array, n: Int64Array, theta: Int64Array, levels: int, signed: bool
+    v: Int64Array,
+    n: Int64Array,
+    theta: Int64Array,
+    levels: int,
+    signed: bool,
+    hard: bool = False,
 ) -> tuple[Int64Array, Int64Array, Int8Array]:
-    """One step of firing and soft reset, after the input current has been added.
+    """One step of firing and reset, after the input current has been added.
 
-    Fires +1 where `v >= theta`, and subtracts theta. With `signed` (exact mode) it fires
+    Fires +1 where `v >= theta`, and subtracts theta; with `hard` (rate mode only) it sets the
+    membrane to 0 instead. With `signed` (exact mode) it fires
     only below the cap (`n < levels`), and fires -1, adding theta, where `v < 0` and `n > 0`.
 
     Returns:
@@ -108,7 +114,8 @@ def fire(
         spikes = up.astype(np.int8) - ((v < 0) & (n > 0)).astype(np.int8)
     else:
         spikes = up.astype(np.int8)
-    return v - theta * spikes, n + spikes, spikes
+    rest = np.where(up, 0, v) if hard else v - theta * spikes
+    return rest, n + spikes, spikes
 
 
 def settled_count(total: Int64Array, v0: Int64Array, theta: Int64Array, levels: int) -> Int64Array:

@@ -12,6 +12,10 @@ lies within
 where its membrane is at the threshold or above, so that n is at most the bound from above over
 theta; and at most L. In rate mode there is no cap: the bound holds for a stated number of steps,
 with counts in [0, steps].
+
+With hard reset nothing is subtracted: a membrane holds no more than what came in since its last
+spike, and before the input of a step it is below theta, unless it still is v0. So it is at most the
+larger of v0 and theta - 1, and one step's input more.
 """
 
 from __future__ import annotations
@@ -23,8 +27,8 @@ import numpy as np
 
 from snndeploy.errors import DoesNotFitError
 from snndeploy.layers import Layer, Projection, layers
-from snndeploy.network import Network
-from snndeploy.nodes import Array, Conv2d, Linear, Neuron, Output, Scale, SumPool2d
+from snndeploy.network import Mode, Network, Reset
+from snndeploy.nodes import Array, Conv2d, Input, Linear, Neuron, Output, Scale, SumPool2d
 
 LIMIT = 1 << 62
 """Bounds are computed in int64; a first pass in float64 refuses what would wrap there."""
@@ -83,71 +87,100 @@ def ranges(network: Network, steps: int | None = None) -> Mapping[str, LayerRang
         network: an integer network.
         steps: for rate mode, the number of steps to cover; default the window.
     """
-    duration = network.window if network.mode == "exact" or steps is None else steps
-    grid = network.input.grid
-    assert grid is not None
-    counts: dict[str, tuple[int, int]] = {}
-    spikes: dict[str, tuple[int, int]] = {}
+    analysis = RangeAnalysis(network.input, network.mode, network.window, steps, network.reset)
     result: dict[str, LayerRange] = {}
-    for layer in layers(network):
-        if layer.kind == "input":
-            low, high = min(grid.low, 0), max(grid.high, 0)
-            if network.input.per_step:  # the grid bounds the running sums
-                spikes[layer.name] = (low - high, high - low)
-                counts[layer.name] = (low, high)
-            else:
-                spikes[layer.name] = (low, high)
-                counts[layer.name] = (low * duration, high * duration)
-            continue
+    for layer in layers(network)[1:]:
         if layer.kind == "max_pool":
-            source = layer.projections[0].source
-            counts[layer.name], spikes[layer.name] = counts[source], spikes[source]
-            continue
-        exact = network.mode == "exact"
-        if isinstance(layer.node, Neuron):
-            counts[layer.name] = (0, layer.node.levels if exact else duration)
-            spikes[layer.name] = (-1 if exact else 0, 1)
-        rough = _layer_range(layer, counts, spikes, duration, network.window, np.float64)
+            analysis.add_pool(layer)
+        else:
+            result[layer.name] = analysis.add(layer)
+    return result
+
+
+class RangeAnalysis:
+    """Range analysis layer by layer, each from what those before it can count to.
+
+    Args:
+        entry: the input of an integer network.
+        mode: of the network.
+        window: its steps with input.
+        steps: for rate mode, the number of steps to cover; default the window.
+        reset: of the network.
+    """
+
+    def __init__(
+        self,
+        entry: Input,
+        mode: Mode,
+        window: int,
+        steps: int | None = None,
+        reset: Reset = "soft",
+    ) -> None:
+        grid = entry.grid
+        assert grid is not None
+        self._exact, self._window, self._hard = mode == "exact", window, reset == "hard"
+        self._duration = window if self._exact or steps is None else steps
+        low, high = min(grid.low, 0), max(grid.high, 0)
+        spikes, counts = (low, high), (low * self._duration, high * self._duration)
+        if entry.per_step:  # the grid bounds the running sums from the start
+            spikes = (low - high, high - low)
+            counts = spikes if self._hard else (low, high)
+        self._counts, self._spikes = {entry.name: counts}, {entry.name: spikes}
+
+    def add(self, layer: Layer) -> LayerRange:
+        """The bounds of a layer of neurons, or of the readout.
+
+        Raises:
+            DoesNotFitError: they are too large to be computed.
+        """
+        name, node = layer.name, layer.node
+        if isinstance(node, Neuron):
+            self._counts[name] = (0, node.levels if self._exact else self._duration)
+            self._spikes[name] = (-1 if self._exact else 0, 1)
+        rough = self._range(layer, np.float64)
         if rough.magnitude >= LIMIT:
             raise DoesNotFitError(
                 f"an accumulator can reach about 2**{rough.magnitude.bit_length()}, the limit of "
                 f"the analysis is 2**{LIMIT.bit_length() - 1}",
-                where=f"layer '{layer.name}'",
+                where=f"layer '{name}'",
                 remedy="quantize to fewer bits",
             )
-        found = _layer_range(layer, counts, spikes, duration, network.window, np.int64)
-        result[layer.name] = found
-        if isinstance(layer.node, Neuron):
-            most = _resets(layer.node, found.membrane_high, counts[layer.name][1])
-            counts[layer.name] = (0, int(most.max()))
-    return result
+        found = self._range(layer, np.int64)
+        if isinstance(node, Neuron) and not self._hard:
+            most = _resets(node, found.membrane_high, self._counts[name][1])
+            self._counts[name] = (0, int(most.max()))
+        return found
 
+    def add_pool(self, layer: Layer) -> None:
+        """A max-pool counts as far as its source."""
+        source = layer.projections[0].source
+        self._counts[layer.name] = self._counts[source]
+        self._spikes[layer.name] = self._spikes[source]
 
-def _layer_range(
-    layer: Layer,
-    counts: Mapping[str, tuple[int, int]],
-    spikes: Mapping[str, tuple[int, int]],
-    duration: int,
-    window: int,
-    dtype: type[np.float64] | type[np.int64],
-) -> LayerRange:
-    node = layer.node
-    assert isinstance(node, Neuron | Output) and node.bias is not None
-    bias = node.bias.astype(dtype) * -(-duration // window)
-    low = np.minimum(bias, 0)
-    high = np.maximum(bias, 0)
-    current = np.abs(node.bias.astype(dtype)) // window + 1
-    for projection in layer.projections:
-        down, up = _interval(projection, *counts[projection.source], dtype)
-        low, high = low + down, high + up
-        step_down, step_up = _interval(projection, *spikes[projection.source], dtype)
-        current = current + np.maximum(step_up, -step_down)
-    if isinstance(node, Neuron):
-        theta, v0 = node.threshold.astype(dtype), node.v0.astype(dtype)
-        high = high + v0
-        low = low + v0 - theta * _resets(node, high, counts[layer.name][1])
-        current = np.maximum(current, theta)
-    return LayerRange(low, high, current)
+    def _range(self, layer: Layer, dtype: type[np.float64] | type[np.int64]) -> LayerRange:
+        node = layer.node
+        assert isinstance(node, Neuron | Output) and node.bias is not None
+        bias = node.bias.astype(dtype) * -(-self._duration // self._window)
+        low = np.minimum(bias, 0)
+        high = np.maximum(bias, 0)
+        current = np.abs(node.bias.astype(dtype)) // self._window + 1
+        rise = np.maximum(node.bias.astype(dtype) // self._window + 1, 0)
+        for projection in layer.projections:
+            down, up = _interval(projection, *self._counts[projection.source], dtype)
+            low, high = low + down, high + up
+            step_down, step_up = _interval(projection, *self._spikes[projection.source], dtype)
+            current = current + np.maximum(step_up, -step_down)
+            rise = rise + step_up
+        if isinstance(node, Neuron):
+            theta, v0 = node.threshold.astype(dtype), node.v0.astype(dtype)
+            if self._hard:
+                high = np.minimum(high + np.maximum(v0, 0), np.maximum(v0, theta - 1) + rise)
+                low = low + np.minimum(v0, 0)
+            else:
+                high = high + v0
+                low = low + v0 - theta * _resets(node, high, self._counts[layer.name][1])
+            current = np.maximum(current, theta)
+        return LayerRange(low, high, current)
 
 
 def _resets(node: Neuron, high: Array, most: int) -> Array:

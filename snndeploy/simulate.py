@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from snndeploy.backend import Backend, Folded, Folding, Step
+from snndeploy.backend import Backend, Bounded, Folded, Folding, Step
 from snndeploy.errors import InputError
 from snndeploy.numerics import BoolArray, Int8Array, Int64Array
 from snndeploy.program import Program
@@ -58,7 +58,7 @@ def simulate(
         inputs: int64 samples on the input grid.
         steps: the most steps; default `default_steps(program)`.
         controller: stops samples early; only on backends that stream.
-        batch: samples simulated together.
+        batch: samples simulated together; fewer if the backend cannot hold as many.
         record: keep every spike (N * T * neurons bytes); event counts are kept always.
         progress: told after each batch.
 
@@ -74,18 +74,23 @@ def simulate(
             where=f"backend '{backend.name}'",
             remedy="run the exit policy on the reference backend",
         )
+    if isinstance(backend, Bounded):
+        batch = min(batch, backend.most_samples(program))
     started = time.perf_counter()
     parts: list[_Part] = []
+    batch_steps = 0
     for first in range(0, len(inputs), batch):
         rows = inputs[first : first + batch]
         if controller is None and isinstance(backend, Folding):
             folded = backend.fold(program, rows, limit, record)
-            parts += [_cut_at_stop(part, program, limit) for part in folded]
+            found = [_cut_at_stop(part, program, limit) for part in folded]
         else:
-            parts.append(_run_batch(backend, program, rows, limit, controller, record))
+            found = [_run_batch(backend, program, rows, limit, controller, record)]
+        parts += found
+        batch_steps += max(part.logits.shape[1] for part in found)
         if progress is not None:
             progress(first + len(rows), len(inputs))
-    trace = _joined(backend.name, parts, time.perf_counter() - started)
+    trace = _joined(backend.name, parts, time.perf_counter() - started, batch_steps)
     return replace(trace, input_events=inputs != 0) if program.network.input.per_step else trace
 
 
@@ -98,6 +103,7 @@ class _Part:
     events: Mapping[str, Int64Array]
     stop_steps: Int64Array
     settled: BoolArray
+    start_seconds: float = 0.0
 
 
 def _cut_at_stop(folded: Folded, program: Program, limit: int) -> _Part:
@@ -186,7 +192,9 @@ def _run_batch(
 ) -> _Part:
     recorder = _Recorder(len(inputs), record)
     exact = program.network.mode == "exact"
+    started = time.perf_counter()
     session = backend.open(program, inputs, limit)
+    start_seconds = time.perf_counter() - started
     try:
         for t in range(1, limit + 1):
             step = session.step()
@@ -203,11 +211,13 @@ def _run_batch(
             if stop.any():
                 session.keep(~stop)
     finally:
+        started = time.perf_counter()
         session.close()
-    return recorder.finished()
+    start_seconds += time.perf_counter() - started
+    return replace(recorder.finished(), start_seconds=start_seconds)
 
 
-def _joined(name: str, parts: list[_Part], seconds: float) -> Trace:
+def _joined(name: str, parts: list[_Part], seconds: float, batch_steps: int) -> Trace:
     steps = max(part.logits.shape[1] for part in parts)
     layers = list(parts[0].events)
     recorded = list(parts[0].spikes)
@@ -220,4 +230,6 @@ def _joined(name: str, parts: list[_Part], seconds: float) -> Trace:
         stop_steps=np.concatenate([p.stop_steps for p in parts]),
         settled=np.concatenate([p.settled for p in parts]),
         seconds=seconds,
+        start_seconds=sum(p.start_seconds for p in parts),
+        batch_steps=batch_steps,
     )

@@ -11,6 +11,7 @@ from snndeploy.control import ExitPolicy
 from snndeploy.cost import Estimate, estimate_ann
 from snndeploy.errors import CertificateRefusedError
 from snndeploy.hardware import hardware
+from snndeploy.inputs import check_labels
 from snndeploy.measure import settle_steps
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
@@ -100,7 +101,7 @@ def tell_story(
         progress: told (samples done, samples in all) by each stage.
     """
     if samples.y is not None:
-        deploy.check_labels(samples.y, program.network, len(samples))
+        check_labels(samples.y, program.network, len(samples))
     trace, stopped = run_both(program, samples, policy, progress)
     certificate, refusal = None, ""
     try:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import ArrayLike
 
@@ -18,16 +18,14 @@ from snndeploy import deploy
 from snndeploy.errors import DoesNotFitError, FileFormatError, InputError, SnnDeployError
 from snndeploy.files import save_json
 from snndeploy.hardware import HardwareProfile, hardware
+from snndeploy.inputs import as_array, check_labels
 from snndeploy.measure import settle_steps
 from snndeploy.network import Mode, Network
 from snndeploy.numerics import Int64Array
+from snndeploy.passes.calibration_options import Calibrate, Thresholds
 from snndeploy.program import Program
 from snndeploy.samples import Samples, array_hash, check_samples
 from snndeploy.simulate import Progress
-
-if TYPE_CHECKING:
-    from snndeploy.passes.ceilings import Thresholds
-    from snndeploy.passes.few_levels import Calibrate
 
 LEVELS = (3, 7, 15, 31, 63)
 METHODS: tuple[Calibrate, ...] = ("none", "light", "advanced")
@@ -196,15 +194,15 @@ class _Run:
         steps: int | None,
         options: dict[str, Any],
     ) -> None:
-        self.network, self.calibration, self.chip = network, deploy.as_array(calibration), chip
+        self.network, self.calibration, self.chip = network, as_array(calibration), chip
         self.mode: Mode = mode
         self.steps, self.options = steps, options
         if steps is not None and mode == "exact":
             raise InputError(
                 f"{steps}", where="steps", remedy="exact mode runs until settled: leave them out"
             )
-        array = deploy.as_array(x)
-        known = None if labels is None else deploy.check_labels(labels, network, len(array))
+        array = as_array(x)
+        known = None if labels is None else check_labels(labels, network, len(array))
         self.samples: Samples = check_samples(array, known)
         answers = deploy.float_predictions(network, array)
         self.right: Int64Array = answers if known is None else known

@@ -44,6 +44,8 @@ class Trace:
         stop_steps: int64 (N,), steps that each sample ran.
         settled: bool (N,), whether nothing would have changed after that.
         seconds: wall-clock time of the simulation.
+        start_seconds: of these, what it took to start the simulator and to end it.
+        batch_steps: steps that were simulated, added up over the batches.
         input_events: bool (N, F, *input shape), where a step-by-step input is not 0; None if the
             input is constant.
     """
@@ -56,6 +58,8 @@ class Trace:
     settled: BoolArray
     seconds: float
     input_events: BoolArray | None = None
+    start_seconds: float = 0.0
+    batch_steps: int = 0
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -94,6 +98,16 @@ class Trace:
     def total_events(self) -> int:
         """Spikes of either sign of all layers, steps and samples."""
         return int(sum(e.sum() for e in self.events.values()))
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Of one step of a batch, once the simulator has started."""
+        return (self.seconds - self.start_seconds) / max(self.batch_steps, 1)
+
+    @property
+    def samples_per_second(self) -> float:
+        """Once the simulator has started."""
+        return len(self) / max(self.seconds - self.start_seconds, 1e-9)
 
     def spike_ratio(self, full: Trace) -> float:
         """Spikes of this run over those of `full`, the same samples without early exit."""

@@ -116,6 +116,16 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def latency(microseconds: Bounds | None) -> str:
+    """The nominal latency, or a dash."""
+    return NONE if microseconds is None else engineering(microseconds.nominal * US, "s")
+
+
+def memory(size: int | None) -> str:
+    """Bytes: `412 MB`, or a dash."""
+    return NONE if size is None else engineering(size, "B")
+
+
 def seconds(value: float | None) -> str:
     """Wall-clock time, or a dash."""
     return NONE if value is None else engineering(value, "s")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from snndeploy.nodes import (
 )
 from snndeploy.program import Program
 from snndeploy_backends.lava.backend import Lava
+from snndeploy_backends.lava.streaming import LavaSession
 
 
 def neurons(name: str, channels: int, threshold: int, levels: int = 3) -> Neuron:
@@ -67,12 +69,30 @@ def tiny_network() -> Network:
     return Network("tiny", nodes, edges, "exact", 3)
 
 
-def run_for_minutes() -> None:
-    """Start a run that does not end before somebody ends it."""
-    Lava().open(Program(tiny_network()), np.full((100, 2), 50), 10_000)
+class EveryThird:
+    """A controller that stops samples as their logits happen to be."""
+
+    def stop(self, logits, step):
+        return (logits.sum(axis=1) + step) % 3 == 0
+
+
+def opened(samples: int = 3, **options: int) -> LavaSession:
+    """A session of the tiny network, after its first step."""
+    session = Lava(**options).open(Program(tiny_network()), np.full((samples, 2), 50), 1_000_000)
+    session.step()
+    return session
+
+
+def run_for_minutes(session: LavaSession) -> None:
+    """Go on until somebody ends it."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        session.step()
 
 
 if __name__ == "__main__":
     os.environ.pop("SNNDEPLOY_LAVA_TIMEOUT", None)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by jobs in the background
-    run_for_minutes()
+    running = opened()
+    print("running", flush=True)
+    run_for_minutes(running)

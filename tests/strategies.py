@@ -219,6 +219,7 @@ def integer_networks(
     mode: str | None = None,
     min_layers: int = 1,
     exponents: bool = True,
+    reset: str | None = None,
 ) -> Network:
     """Images, signals of height one and flat values; layers on the sum of one to four branches.
 
@@ -226,9 +227,11 @@ def integer_networks(
     dense layer or an identity, from any layer before, some behind a sum pool (overlapping, padded
     or over everything). Weights are bytes, with `exponents` times a power of two. Max-pools on
     counts, also of max-pools. One or several dense layers behind a flatten; one or two readout
-    branches. All fits 24-bit states.
+    branches. All fits 24-bit states. In rate mode resets are soft or hard.
     """
     mode = mode or draw(st.sampled_from(["exact", "rate"]))
+    if reset is None:
+        reset = draw(st.sampled_from(["soft", "hard"])) if mode == "rate" else "soft"
     graph = _Graph(draw, exponents)
     for index in range(draw(st.integers(min_layers, max_layers))):
         images = len(graph.shape) == 3
@@ -244,7 +247,8 @@ def integer_networks(
         logits.append(graph.logits(1, draw(st.sampled_from(graph.layers))))
     end = graph.add(Add("logits"), *logits) if len(logits) > 1 else logits[0]
     graph.add(Output("out", graph.rng.integers(-300, 300, 3), 0.01), end)
-    return Network("random", tuple(graph.nodes), tuple(graph.edges), mode, graph.levels)
+    nodes, edges = tuple(graph.nodes), tuple(graph.edges)
+    return Network("random", nodes, edges, mode, graph.levels, reset=reset)
 
 
 def grid_inputs(network: Network, samples: int, seed: int) -> np.ndarray:

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-MODULES = ("description", "networks", "peers.norse", "peers.snndeploy", "peers.spikes", "results")
+MODULES = (
+    "description",
+    "models_page",
+    "networks",
+    "peers.norse",
+    "peers.snndeploy",
+    "peers.spikes",
+    "results",
+)
 
 
 @pytest.fixture
@@ -84,3 +92,42 @@ def test_a_run_goes_on_where_it_was_broken_off(suite, tmp_path, monkeypatch):
     rows.finish(note="done")
     assert suite.results.Rows("case").get("one") is None
     assert '"note": "done"' in (tmp_path / "case.json").read_text()
+
+
+def row(levels: int, accuracy: float, method: str = "advanced") -> dict:
+    return {
+        "key": "resnet8",
+        "mode": "exact",
+        "levels": levels,
+        "calibrate": method,
+        "runs_in": "ONNX Runtime",
+        "images": 500,
+        "calibration_images": 512,
+        "original_accuracy": 0.884,
+        "accuracy": accuracy,
+        "agreement": 0.95,
+        "only_original_right": 9,
+        "only_ours_right": 7,
+        "mean_steps": 20.5,
+        "spikes": 3000.0,
+        "neurons": 1000,
+    }
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_the_models_page_tells_what_was_reached_and_leaves_open_what_was_not_measured(suite):
+    rows = [row(15, 0.876), row(7, 0.858), row(7, 0.8, "none")]
+    goals = [cells(line) for line in suite.models_page.goals(rows).splitlines()[2:]]
+    told = {(line[0][:7], line[1]): line[2:] for line in goals}
+    assert told["ResNet8", "15"] == ["88.40%", "87.60%", "+0.80 ± 0.80", "1.0", "yes"]
+    assert told["ResNet8", "7"] == ["88.40%", "85.80%", "+2.60 ± 0.80", "2.5", "no"]
+    assert told["TFC 1W2", "its own"] == ["", "", "", "0.3", "not measured yet"]
+    few = [cells(line) for line in suite.models_page.few_levels(rows).splitlines()[6:]]
+    assert [line[0] for line in few] == ["3", "7", "15", "31", "63"]
+    assert few[1] == ["7", "80.00%", "85.80%", "advanced", "+2.60 ± 0.80", "95.00%", "20.5", "3.00"]
+    assert few[2][:3] == ["15", "", "87.60%"]
+    assert not any(few[0][1:3])
+    assert "ResNet-20" in suite.models_page.rate([])

@@ -16,17 +16,18 @@ from torch import nn
 
 from snndeploy import certify, convert, from_torch, integer_ann, lower, run
 from snndeploy.errors import DataError, InputError, UnsupportedModelError
-from snndeploy.float_ann import float_ann
+from snndeploy.float_ann import float_ann, walk
+from snndeploy.float_ann.responses import logits, pass_station
 from snndeploy.network import Network
 from snndeploy.nodes import Activation, Add, AvgPool2d, Conv2d, Flatten, Input, Linear, Output, Relu
-from snndeploy.passes import FoldBatchNorm, Pass, PoolAfterActivation, walk
+from snndeploy.passes import FoldBatchNorm, Pass, PoolAfterActivation
 from snndeploy.passes.calibration_data import CalibrationData
+from snndeploy.passes.calibration_options import FewLevels
 from snndeploy.passes.choose_ceilings import ChooseCeilings, _on_grid
 from snndeploy.passes.correct_biases import CorrectBiases, bias_holder
 from snndeploy.passes.equalize_channels import EqualizeChannels
-from snndeploy.passes.few_levels import FewLevels, _Trial, few_levels
+from snndeploy.passes.few_levels import _Trial, few_levels
 from snndeploy.passes.remove_levels import RemoveLevels
-from snndeploy.passes.responses import logits, pass_station
 from snndeploy.passes.tune_weights import TuneWeights
 
 

@@ -238,10 +238,10 @@ def test_backends_check_runs_the_tiny_network(snndeploy):
 
 
 COMMANDS = [
-    "convert", "inspect", "headroom", "rescale", "run", "compare", "certify", "fidelity",
-    "calibrate-exit", "energy", "placement", "report", "demo", "profiles", "profiles list",
-    "profiles show", "profiles check", "profiles diff", "backends", "backends install",
-    "backends check",
+    "convert", "inspect", "headroom", "rescale", "export", "run", "compare", "certify",
+    "fidelity", "calibrate-exit", "energy", "placement", "report", "demo", "profiles",
+    "profiles list", "profiles show", "profiles check", "profiles diff", "backends",
+    "backends install", "backends check",
 ]  # fmt: skip
 
 

@@ -12,9 +12,10 @@ from rich.console import Console
 
 from snndeploy import Planted, compare, lower, report, run
 from snndeploy.backend import find_backend
-from snndeploy.cli import console, views
+from snndeploy.cli import comparison_views, console
 from snndeploy.errors import DataError, InputError, SpikesDifferError
 from snndeploy.report.page import render
+from snndeploy.side_by_side import SideBySide
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +110,10 @@ def differing(program):
     return compare(program, images(40), ["reference", "norse", "judge"], planted=planted)
 
 
-def test_both_sides_and_the_cause_are_shown(differing, capsys, monkeypatch):
+def test_both_sides_and_the_cause_are_shown(program, differing, capsys, monkeypatch):
     monkeypatch.setattr(console, "out", Console(width=80, highlight=False, soft_wrap=True))
     found = differing[1].diagnosis
-    views.show_comparison(differing, json=False)
+    comparison_views.show_comparison(SideBySide(program, tuple(differing), {}), json=False)
     text = capsys.readouterr().out
     assert f"norse differs first at {differing[1].divergence}" in text
     threshold = f"membrane with it (threshold {found.threshold})"
@@ -130,8 +131,8 @@ def test_both_sides_and_the_cause_are_shown(differing, capsys, monkeypatch):
     assert max(len(line) for line in text.split("cause:")[1].splitlines()) <= 80
 
 
-def test_json_carries_all_of_it(differing, capsys):
-    views.show_comparison(differing, json=True)
+def test_json_carries_all_of_it(program, differing, capsys):
+    comparison_views.show_comparison(SideBySide(program, tuple(differing), {}), json=True)
     rows = json.loads(capsys.readouterr().out)["backends"]
     assert [row["first_divergence"] is None for row in rows] == [True, False, True]
     found, told = differing[1].diagnosis, rows[1]["first_divergence"]

@@ -392,12 +392,10 @@ def judged(program: Program, inputs, steps: int) -> dict[str, tuple[int, int]]:
     nodes = {x.name: x.node for x in program.layers if isinstance(x.node, Neuron | Output)}
     found = {n: (int(session.membrane[n].min()), int(session.membrane[n].max())) for n in nodes}
     for _ in range(steps):
-        spikes = session.step().spikes
-        for name, node in nodes.items():
-            v = session.membrane[name]
-            if isinstance(node, Neuron):
-                theta = node.threshold.reshape(-1, *(1,) * (v.ndim - 2))
-                v = v + theta * spikes[name].astype(np.int64)
+        before = dict(session.membrane)
+        session.step()
+        for name in nodes:
+            v = before[name] + session.current[name]
             low, high = found[name]
             found[name] = min(low, int(v.min())), max(high, int(v.max()))
     return found

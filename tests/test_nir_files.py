@@ -94,6 +94,19 @@ def test_every_kind_of_node(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["network.nir"]
 
 
+def test_a_pool_padded_on_one_side_loses_nothing(tmp_path):
+    """Its kernel, written out, is neither square nor without groups: nir gets both types wrong."""
+    parts = (
+        *(Input("x", (2, 3, 4), Grid(1.0, 0, 1)), Conv2d("w", np.ones((2, 2, 1, 1), int))),
+        *(neuron("n", 2), MaxPool2d("pool", (1, 2), (1, 1), (0, 0, 0, 1)), Flatten("flat")),
+        *(Linear("dense", np.ones((3, 24), int)), Output("out", np.zeros(3, int))),
+    )
+    edges = tuple(pairwise(node.name for node in parts))
+    pooled = Network("uneven", parts, edges, "exact", 7)
+    save(pooled, tmp_path / "network.nir")
+    assert_same(load(tmp_path / "network.nir"), pooled)
+
+
 def test_a_plain_reader_sees_thresholds_and_the_mean_bias():
     graph = to_nir(network())
     assert isinstance(graph.nodes["first"], nir.IF)
@@ -193,3 +206,21 @@ def test_endless_paths_are_refused(adds):
     graph.metadata["snndeploy"] = json.dumps(record)
     with pytest.raises(FileFormatError, match="paths of up to"):
         from_nir(graph)
+
+
+def test_a_pool_with_an_uneven_window_survives_a_file(tmp_path):
+    """nir guesses the shape behind a kernel that is not square wrongly, in nested graphs too."""
+    one = np.ones(1, np.int64)
+    nodes = (
+        Input("x", (1, 2, 1), Grid(1.0, 0, 1)),
+        Conv2d("conv", np.ones((1, 1, 1, 1), np.int64)),
+        Neuron("neuron", one, one * 0, one, 1, 1.0),
+        MaxPool2d("pool", (1, 2), (1, 1), (0, 1, 0, 0)),
+        Flatten("flat"),
+        Linear("dense", np.ones((1, 2), np.int64)),
+        Output("out", one, 1.0),
+    )
+    edges = tuple((a.name, b.name) for a, b in pairwise(nodes))
+    network = Network("uneven", nodes, edges, "exact", 1)
+    save(network, tmp_path / "network.nir")
+    assert_same(load(tmp_path / "network.nir"), network)

@@ -12,7 +12,7 @@ from float_walk import float_walk
 from onnx import numpy_helper
 from onnx_models import runtime_session
 
-from snndeploy import load
+from snndeploy import convert, integer_ann, load
 from snndeploy.frontends.onnx.op import readable
 from snndeploy.nodes import Activation, Grid
 
@@ -133,3 +133,29 @@ def test_each_quantizer_gives_onnx_runtimes_integers_but_for_ties(path):
         different = np.abs(values[act.name] - known[act.name]) > s / 2
         assert not (different & ~ties).any(), act.name
         assert np.abs(values[act.name] - known[act.name]).max() < 1.5 * s
+
+
+@pytest.mark.parametrize("net", ["TFC_1W2A", "TFC_2W2A"])
+def test_qonnx_nets_lose_no_count_to_the_integers(net):
+    network = load(MODELS / f"qonnx_zoo/{net}.onnx")
+    x = mnist(500)[0] / 255
+    snn = convert(network)
+    found = integer_ann(snn, x)
+    values = float_walk(network, x)
+    for act in (n for n in network.nodes if isinstance(n, Activation)):
+        counts = np.round((values[act.name] - act.offset) / (act.ceiling / act.levels))
+        np.testing.assert_array_equal(found.counts[act.name], counts.reshape(len(x), -1))
+    logits = values[network.output.name]
+    assert np.abs(found.logits * snn.output.scale - logits).max() <= snn.output.scale
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("path", "least"), [(RESNET8, 0.995), (DSCNN, 1.0)])
+def test_integers_answer_as_onnx_runtime_where_its_rounded_logits_decide(path, least):
+    x = cifar(200) if path is RESNET8 else keywords(200)
+    pixels = (x.astype(np.int16) - 128).astype(np.int8) if path is RESNET8 else x
+    logits = theirs(path, pixels)
+    ours = x.astype(np.int64) if path is RESNET8 else x.astype(np.int64) - 83
+    found = integer_ann(convert(load(path)), ours.transpose(0, 3, 1, 2)).logits.argmax(1)
+    largest = logits == logits.max(axis=1, keepdims=True)
+    assert largest[np.arange(len(found)), found].mean() >= least

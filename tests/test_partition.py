@@ -63,7 +63,7 @@ def check_limits(program) -> None:
         for core in np.unique(cores):
             held = int((cores == core).sum())
             if layer.kind == "neurons":
-                held *= profile.compartments(network.mode)
+                held *= profile.compartments(network.mode, network.reset)
             assert held <= limits.neurons_per_core
             bits = sum(p.synapse_bits for p in parts if p.core == core)
             assert bits <= limits.synapse_bits_per_core

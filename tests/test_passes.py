@@ -60,7 +60,8 @@ def test_the_history_tells_the_passes():
         "fold-batch-norm",
         "pool-after-activation",
         "quantize{weight-bits=8 threshold-bits=20 identity-synapses=4 weight-exponent=13 "
-        "state-bits=24 bias-bits=13 mode=exact window=0 per-step=False}",
+        "state-bits=24 bias-bits=13 mode=exact window=0 per-step=False "
+        "reset=soft}",
     )
 
 
@@ -107,3 +108,19 @@ def test_wider_thresholds_widen_the_ranges():
     narrow = ranges(small_network())
     wide = ranges(convert(float_network(), weight_bits=12))
     assert all(wide[name].magnitude > narrow[name].magnitude for name in narrow)
+
+
+def test_rounding_tells_its_progress_layer_by_layer():
+    told: list[tuple[int, int]] = []
+    network = convert(float_network(), progress=lambda done, total: told.append((done, total)))
+    count = len(layers(network)) - 1
+    assert told == [(done, count) for done in range(1, count + 1)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"weight_bits": 1}, {"weight_bits": 17}, {"weight_exponent": 17}, {"state_bits": 33}],
+)
+def test_widths_out_of_range_are_refused(options):
+    with pytest.raises(InputError, match=r"expected \d+ to (16|32)"):
+        Quantize(**options)

@@ -18,6 +18,7 @@ PUBLIC = [
     "HardwareProfile",
     "Headroom",
     "Network",
+    "NirTrace",
     "Planted",
     "Program",
     "Report",
@@ -32,6 +33,7 @@ PUBLIC = [
     "convert",
     "estimate",
     "estimate_ann",
+    "export",
     "fidelity",
     "from_torch",
     "hardware",
@@ -43,6 +45,7 @@ PUBLIC = [
     "report",
     "rescale",
     "run",
+    "run_nir",
     "save",
     "sweep",
 ]
@@ -55,7 +58,7 @@ def test_public_names_are_pinned():
 
 
 def test_functions_are_not_shadowed_by_modules_of_the_same_name():
-    for name in ("hardware", "headroom", "integer_ann", "report", "sweep"):
+    for name in ("export", "hardware", "headroom", "integer_ann", "report", "sweep"):
         import_module(f"snndeploy.{name}")
     assert callable(snndeploy.hardware)
     assert callable(snndeploy.integer_ann)

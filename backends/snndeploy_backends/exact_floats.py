@@ -7,9 +7,15 @@ from contextlib import contextmanager
 
 import torch
 
-from snndeploy.errors import DoesNotFitError
+from snndeploy.errors import DoesNotFitError, InputError
 from snndeploy.network import Network
 from snndeploy.ranges import ranges
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+"""Types of membranes that can be asked for."""
+
+BITS = {torch.float32: 24, torch.float64: 53}
+"""Integers below two to that power are held exactly."""
 
 
 def exact_dtype(network: Network, steps: int) -> torch.dtype:
@@ -23,6 +29,44 @@ def exact_dtype(network: Network, steps: int) -> torch.dtype:
     bounds = ranges(network, steps)
     name, worst = max(bounds.items(), key=lambda item: item[1].magnitude)
     return exact_float(worst.magnitude, name)
+
+
+def dtype_named(name: str) -> torch.dtype:
+    """One of `DTYPES`. Raises `InputError` for another name."""
+    if name not in DTYPES:
+        raise InputError(
+            f"unknown type '{name}'", where="option dtype", remedy=f"use {' or '.join(DTYPES)}"
+        )
+    return DTYPES[name]
+
+
+def chosen_dtype(network: Network, steps: int, wanted: str | None) -> torch.dtype:
+    """The type that is asked for if it holds every accumulator, else `exact_dtype`.
+
+    Raises:
+        InputError: an unknown type.
+        DoesNotFitError: an accumulator could leave its integers, or PyTorch may shorten products.
+    """
+    if wanted is None:
+        return exact_dtype(network, steps)
+    dtype = dtype_named(wanted)
+    bounds = ranges(network, steps)
+    name, worst = max(bounds.items(), key=lambda item: item[1].magnitude)
+    needed = worst.magnitude.bit_length()
+    if needed > BITS[dtype]:
+        raise DoesNotFitError(
+            f"an accumulator can reach {worst.magnitude}, an integer of {needed} bits; {wanted} "
+            f"holds those of {BITS[dtype]}",
+            where=f"layer '{name}', dtype {wanted}",
+            remedy="use float64" if needed <= BITS[torch.float64] else "quantize to fewer bits",
+        )
+    if dtype == torch.float32 and shortened()[0]:
+        raise DoesNotFitError(
+            "PyTorch is allowed to shorten products of float32 (TF32)",
+            where="dtype float32",
+            remedy='call torch.set_float32_matmul_precision("highest"), or use float64',
+        )
+    return dtype
 
 
 def exact_float(magnitude: int, layer: str) -> torch.dtype:

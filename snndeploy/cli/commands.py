@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +13,10 @@ import typer
 from snndeploy import deploy
 from snndeploy.backend import backend_names, find_backend
 from snndeploy.cli import (
+    comparison_views,
     console,
+    export_command,
+    foreign_views,
     hardware_views,
     headroom_commands,
     model_views,
@@ -33,6 +37,8 @@ from snndeploy.cli.options import (
     PerChannel,
     PolicyFile,
     ProfileName,
+    Reset,
+    ResetName,
     Seed,
     Thresholds,
     ThresholdsName,
@@ -40,12 +46,15 @@ from snndeploy.cli.options import (
 )
 from snndeploy.control import load_policy
 from snndeploy.cost.breakeven import break_even_lines
-from snndeploy.errors import BackendMissingError, InputError, SnnDeployError
+from snndeploy.errors import BackendMissingError, DoesNotFitError, InputError, SnnDeployError
 from snndeploy.files import save_json
+from snndeploy.foreign import run_nir
+from snndeploy.inputs import check_labels
 from snndeploy.measure import count_events
-from snndeploy.nirfile import save
+from snndeploy.nirfile import is_foreign, save
 from snndeploy.program import Program
 from snndeploy.samples import Samples, load_samples
+from snndeploy.side_by_side import SideBySide, side_by_side
 from snndeploy.story import BASELINE, PROFILE, ann_baselines, run_both, tell_story
 from snndeploy.verify.comparison import Planted
 
@@ -139,6 +148,7 @@ def convert(
     per_step: Annotated[
         bool, typer.Option("--per-step", help="Samples are (N, steps, ...): events, frames.")
     ] = False,
+    reset: Reset = ResetName.soft,
     json: Json = False,
 ) -> None:
     """Turn a quantized model into a spiking network."""
@@ -160,6 +170,7 @@ def convert(
             mode=mode.value,
             window=window,
             per_step=per_step,
+            reset=reset.value,
             progress=tell,
         )
     save(network, out)
@@ -188,6 +199,7 @@ def inspect(
 
 app.command()(headroom_commands.headroom)
 app.command()(headroom_commands.rescale)
+app.command()(export_command.export)
 
 
 @app.command()
@@ -195,10 +207,17 @@ def run(
     network: NetworkFile,
     data: DataFile,
     backend: Annotated[
-        str, typer.Option(metavar="NAME", help="From `snndeploy backends`.")
+        str,
+        typer.Option(
+            metavar="NAME", help="From `snndeploy backends`; with options: norse:device=cuda,.."
+        ),
     ] = "reference",
     steps: Annotated[
         int | None, typer.Option(min=1, metavar="T", help="The most steps; default: until settled.")
+    ] = None,
+    dt: Annotated[
+        float | None,
+        typer.Option(metavar="TIME", help="Step of a NIR file that another tool wrote."),
     ] = None,
     exit_policy: PolicyFile = None,
     limit: Limit = None,
@@ -208,10 +227,21 @@ def run(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Simulate samples on one backend."""
+    """Simulate samples on one backend.
+
+    A NIR file that another tool wrote runs as NIR defines it, on norse or judge, at steps of --dt;
+    samples are (N, T, ...), or (N, ...) with --steps.
+    """
+    if network.suffix == ".nir" and is_foreign(network):
+        _run_foreign(network, data, backend, dt, steps, limit, out, exit_policy, json)
+        return
+    if dt is not None:
+        raise InputError(
+            "is for NIR files that other tools wrote", where="--dt", remedy="leave it out"
+        )
     program, samples = _loaded(network, data, limit)
     if samples.y is not None:
-        deploy.check_labels(samples.y, program.network, len(samples))
+        check_labels(samples.y, program.network, len(samples))
     policy = None if exit_policy is None else load_policy(exit_policy)
     with console.progress(f"simulating on {backend}", json) as tell:
         trace = deploy.run(
@@ -236,8 +266,19 @@ def compare(
         str | None,
         typer.Option(metavar="A,B,..", help="The first is the reference; default: all available."),
     ] = None,
+    profile: ProfileName = None,
     limit: Limit = None,
     steps: Annotated[int | None, typer.Option(min=1, metavar="T", help="The most steps.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="OUT.html", help="Write it as a page, too.")
+    ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure/--no-measure",
+            help="Run each in a process of its own: start-up and peak memory.",
+        ),
+    ] = True,
     plant: Annotated[
         str | None,
         typer.Option(
@@ -249,9 +290,12 @@ def compare(
 ) -> None:
     """Hold every spike of several backends to the first.
 
+    They are set side by side: accuracy, spikes, time, memory and, with --profile, energy.
+    Backends that are missing here are named and left out.
+
     Exit code 1 if any differs: the first layer, neuron and step are named, and the cause.
     """
-    program, samples = _loaded(network, data, limit)
+    program, samples = _loaded(network, data, limit, profile)
     names = _available() if backends is None else _names(backends)
     planted = None if plant is None else Planted.parse(plant)
     if planted is not None and planted.backend not in names:
@@ -259,21 +303,33 @@ def compare(
             f"'{planted.backend}' is not among {', '.join(names)}", where="planted threshold"
         )
     with console.progress("comparing", json) as tell:
-        results = deploy.compare(
+        found = side_by_side(
             program,
-            samples.x,
+            samples,
             names,
-            labels=samples.y,
             steps=steps,
             planted=planted,
+            measure=measure,
             progress=tell,
         )
-    views.show_comparison(results, json)
-    missing = [result for result in results if not result.ran]
-    if any(result.spikes_equal is False for result in results):
+    if html is not None:
+        from snndeploy.report.comparison import save_comparison  # noqa: PLC0415  (plots: slow)
+
+        save_comparison(found, html)
+    comparison_views.show_comparison(found, json)
+    _judge(found)
+
+
+def _judge(found: SideBySide) -> None:
+    """Exit code 1 if spikes differ, 2 if a network is refused or nothing was compared."""
+    if found.agree is False:
         raise typer.Exit(1)
-    if missing:
-        raise BackendMissingError(missing[0].note, where=f"backend '{missing[0].name}'")
+    for result in found.left_out:
+        if result.refused:
+            raise DoesNotFitError(result.note, where=f"backend '{result.name}'")
+    if found.left_out and not found.compared:
+        result = found.left_out[0]
+        raise BackendMissingError(result.note, where=f"backend '{result.name}'")
 
 
 @app.command()
@@ -422,12 +478,43 @@ def demo(
 
 
 def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """Backends, parted by commas; so are the options of one: `a,b:key=value,key=value,c`."""
+    parts = re.split(r",(?!\s*[\w-]+\s*=)", text)
+    return [name.strip() for name in parts if name.strip()]
+
+
+def _run_foreign(
+    file: Path,
+    data: Path,
+    backend: str,
+    dt: float | None,
+    steps: int | None,
+    limit: int | None,
+    out: Path | None,
+    exit_policy: Path | None,
+    json: bool,
+) -> None:
+    if exit_policy is not None:
+        raise InputError("is for networks that snndeploy converted", where="--exit")
+    samples = load_samples(data).first(limit)
+    with console.progress(f"simulating on {backend}", json) as tell:
+        trace = run_nir(
+            file,
+            samples.x,
+            dt=dt,
+            steps=steps,
+            backend=backend,
+            record=False,
+            progress=tell,
+        )
+    if out is not None:
+        foreign_views.save(trace, out)
+    foreign_views.show(trace, samples.y, json)
 
 
 def _available() -> list[str]:
-    """The reference first, then every other backend that can run here; not the slow judge."""
-    others = [n for n in backend_names() if n not in ("judge", "reference")]
+    """The reference first, then all that can run any network here; not the slow judge."""
+    others = [n for n in backend_names() if n not in ("judge", "reference", "lava_stock")]
     return ["reference", *(n for n in others if find_backend(n).status().available)]
 
 

@@ -7,14 +7,17 @@ from typing import Annotated
 
 import typer
 
-from snndeploy import deploy
-from snndeploy.backend import Installable, backend_names, find_backend
-from snndeploy.cli import console, hardware_views, views
+from snndeploy.backend import Installable, backend_names, find_backend, require_backend
+from snndeploy.cli import comparison_views, console, hardware_views, views
 from snndeploy.cli.options import Json
+from snndeploy.conformance import run_suite
 from snndeploy.errors import BackendMissingError
 from snndeploy.hardware import hardware, profile_names, read_profile
+from snndeploy.network import Network
 from snndeploy.program import Program
-from snndeploy.verify.tiny import tiny_inputs, tiny_network
+from snndeploy.samples import Samples
+from snndeploy.side_by_side import SideBySide, side_by_side
+from snndeploy.verify.tiny import tiny_chain, tiny_inputs, tiny_network
 
 profiles_app = typer.Typer(help="Hardware profiles: list, show, check, diff.", no_args_is_help=True)
 backends_app = typer.Typer(help="Backends: versions, what is missing, install, check.")
@@ -85,16 +88,37 @@ def backends_install(
 @backends_app.command("check")
 def backends_check(
     name: Annotated[str, typer.Argument(help="The backend.")],
+    everything: Annotated[
+        bool, typer.Option("--all", help="On the whole conformance suite: every kind of network.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Hold a backend to the definition on a tiny network.
+    """Hold a backend to the definition.
 
+    On a tiny network, or with --all on the conformance suite; what it refuses by name is listed.
     Exit code 1 if any spike differs.
     """
-    network = tiny_network()
-    results = deploy.compare(Program(network), tiny_inputs(network), ["judge", name])
-    views.show_comparison(results, json)
-    if not results[-1].ran:
-        raise BackendMissingError(results[-1].note, where=f"backend '{name}'")
-    if not results[-1].spikes_equal:
+    if everything:
+        _check_on_everything(name, json)
+        return
+    found = _held_to_judge(tiny_network(), name)
+    if any(result.refused for result in found.left_out):
+        found = _held_to_judge(tiny_chain(), name)
+    comparison_views.show_comparison(found, json)
+    if found.left_out:
+        raise BackendMissingError(found.left_out[0].note, where=f"backend '{name}'")
+    if not found.agree:
         raise typer.Exit(1)
+
+
+def _check_on_everything(name: str, json: bool) -> None:
+    backend = require_backend(name)
+    with console.progress(f"checking {name}", json) as tell:
+        found = run_suite(backend, progress=tell)
+    comparison_views.show_suite(found, dict(backend.status().versions), json)
+    if not found.conforms:
+        raise typer.Exit(1)
+
+
+def _held_to_judge(network: Network, name: str) -> SideBySide:
+    return side_by_side(Program(network), Samples(tiny_inputs(network), None), ["judge", name])

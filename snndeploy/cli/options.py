@@ -16,6 +16,13 @@ class ModeName(StrEnum):
     rate = "rate"
 
 
+class ResetName(StrEnum):
+    """What a spike leaves of a membrane."""
+
+    soft = "soft"
+    hard = "hard"
+
+
 class ThresholdsName(StrEnum):
     """How ceilings are found."""
 
@@ -50,6 +57,9 @@ PolicyFile = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 Mode = Annotated[ModeName, typer.Option(help="exact settles to the ANN.")]
+Reset = Annotated[
+    ResetName, typer.Option(help="hard: spikes reset to 0, as Lava's own neurons; for mode rate.")
+]
 Thresholds = Annotated[ThresholdsName, typer.Option(help="How the ceiling of L counts is found.")]
 Percentile = Annotated[
     float, typer.Option(min=50, max=100, metavar="P", help="For --thresholds percentile.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, cast
 
 import typer
 
@@ -24,13 +24,11 @@ from snndeploy.cli.options import (
     WeightBits,
 )
 from snndeploy.errors import InputError
+from snndeploy.passes.calibration_options import Calibrate
 from snndeploy.samples import load_samples
 from snndeploy.story import PROFILE
 from snndeploy.sweep import LEVELS, METHODS, Sweep, SweepPoint
 from snndeploy.sweep import sweep as sweep_of
-
-if TYPE_CHECKING:
-    from snndeploy.passes.few_levels import Calibrate
 
 
 def sweep(

@@ -17,9 +17,8 @@ from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
 from snndeploy.ranges import ranges
 from snndeploy.trace import Trace
+from snndeploy.units import engineering
 from snndeploy.verify.certificate import Certificate
-from snndeploy.verify.comparison import BackendResult
-from snndeploy.verify.diagnosis import Diagnosis
 from snndeploy.verify.fidelity import FidelityReport
 
 
@@ -47,6 +46,7 @@ def show_network(program: Program, json: bool) -> None:
         "hash": network.hash,
         "mode": network.mode,
         "window": network.window,
+        "reset": network.reset,
         "depth": program.depth,
         "settle_bound": program.settle_bound if network.mode == "exact" else None,
         "profile": None if program.profile is None else program.profile.name,
@@ -55,8 +55,9 @@ def show_network(program: Program, json: bool) -> None:
     if json:
         console.as_json({**head, "layers": rows})
         return
+    resets = "hard reset, " if network.reset == "hard" else ""
     console.say(
-        f"{network.name}: spiking, {network.mode} mode, window {network.window} steps, "
+        f"{network.name}: spiking, {network.mode} mode, {resets}window {network.window} steps, "
         f"{program.depth} layers deep"
     )
     if network.mode == "exact":
@@ -94,6 +95,9 @@ def show_trace(program: Program, trace: Trace, labels: Int64Array | None, json: 
         "spikes_per_sample": trace.total_events / len(trace),
         "spikes_per_neuron": trace.total_events / len(trace) / neurons,
         "seconds": trace.seconds,
+        "start_seconds": trace.start_seconds,
+        "seconds_per_step": trace.seconds_per_step,
+        "samples_per_second": trace.samples_per_second,
     }
     if json:
         console.as_json({**result, "predictions": trace.predictions.tolist()})
@@ -115,8 +119,18 @@ def show_trace(program: Program, trace: Trace, labels: Int64Array | None, json: 
             f"{result['spikes_per_neuron']:.3f} a neuron",
         )
     )
-    rows.append(("time", f"{trace.seconds:.2f} s, {len(trace) / trace.seconds:,.0f} samples/s"))
+    rows.append(("time", _time(trace)))
     console.table(["", ""], rows)
+
+
+def _time(trace: Trace) -> str:
+    """Start-up (and shut-down) of the simulator apart from its steps."""
+    rates = (
+        f"{trace.samples_per_second:,.0f} samples/s",
+        f"{engineering(trace.seconds_per_step, 's')} a step",
+    )
+    start = [f"start-up {trace.start_seconds:.2f} s"] if trace.start_seconds >= 0.05 else []
+    return f"{trace.seconds:.2f} s ({', '.join([*start, *rates])})"
 
 
 def save_trace(trace: Trace, path: Path) -> None:
@@ -129,69 +143,6 @@ def save_trace(trace: Trace, path: Path) -> None:
             stop_steps=trace.stop_steps,
             settled=trace.settled,
         )
-
-
-def show_comparison(results: Sequence[BackendResult], json: bool) -> None:
-    """One row for each backend, and where the first difference lies."""
-    rows = [
-        {
-            "backend": r.name,
-            "versions": r.versions,
-            "samples": r.samples,
-            "accuracy": r.accuracy,
-            "spikes_equal": r.spikes_equal,
-            "first_divergence": None
-            if r.divergence is None
-            else {
-                "layer": r.divergence.layer,
-                "neuron": list(r.divergence.neuron),
-                "step": r.divergence.step,
-                "sample": r.divergence.sample,
-                "reference": r.divergence.ours,
-                "found": r.divergence.theirs,
-                **({} if r.diagnosis is None else r.diagnosis.as_dict()),
-            },
-            "seconds": r.seconds,
-            "missing": r.note or None,
-        }
-        for r in results
-    ]
-    if json:
-        console.as_json({"reference": results[0].name, "backends": rows})
-        return
-    verdicts = {None: "did not run", True: "equal", False: "DIFFERENT"}
-    console.table(
-        ["backend", ">samples", ">accuracy", "spikes", ">seconds", "versions"],
-        [
-            (
-                r.name,
-                r.samples,
-                "" if r.accuracy is None else f"{r.accuracy:.2%}",
-                "reference" if r is results[0] else verdicts[r.spikes_equal],
-                f"{r.seconds:.2f}",
-                versions(r.versions),
-            )
-            for r in results
-        ],
-    )
-    for r in results:
-        if r.divergence is not None:
-            console.say(f"\n{r.name} differs first at {r.divergence}")
-            console.say(
-                f"  ({results[0].name} against {r.name}; steps and samples as simulated, "
-                "the pipeline's shift removed)"
-            )
-        if r.diagnosis is not None:
-            _show_diagnosis(r.diagnosis)
-
-
-def _show_diagnosis(found: Diagnosis) -> None:
-    """Both sides' neuron at the step, and why they differ."""
-    names = (found.ours.backend, found.theirs.backend)
-    console.say()
-    console.table(["", *(f">{name}" for name in names)], found.rows())
-    console.say(f"\ncause: {found.cause}")
-    console.paragraph(found.explanation)
 
 
 def show_certificate(found: Certificate, json: bool) -> None:
@@ -214,6 +165,8 @@ def show_fidelity(found: FidelityReport, json: bool) -> None:
         return
     for sentence in found.sentences():
         console.say(sentence)
+    if not found.layers:
+        return
     console.say(
         "\nCounts that differ, by a layer's own rounding and in all; rounding errors (rms)\n"
     )

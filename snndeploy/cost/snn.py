@@ -159,7 +159,7 @@ def static_energy(profile: HardwareProfile, time: Latency, chips: int, cores: in
 def _notes(program: Program, counts: EventCounts, time: Latency, guessed: bool) -> tuple[str, ...]:
     profile = program.profile
     assert profile is not None
-    notes = [INTERVALS, *profile.workarounds(program.network.mode)]
+    notes = [INTERVALS, *profile.workarounds(program.network.mode, program.network.reset)]
     if counts.samples == 1:
         notes.append("one sample: the intervals hold no spread of activity")
     if profile.notes:

@@ -1,6 +1,6 @@
 """PyTorch modules with quantized activations, by way of `torch.export`, to a float `Network`.
 
-Each ATen operator has a handler in `aten_handlers`. Whatever has none is refused, all at once,
+Each ATen operator has a handler in `aten`. Whatever has none is refused, all at once,
 each with the change that would help.
 """
 
@@ -15,7 +15,8 @@ from torch.fx import GraphModule
 
 from snndeploy import quantized_ops
 from snndeploy.errors import UnsupportedModelError
-from snndeploy.frontends.aten_handlers import HANDLERS, REMEDIES, Builder
+from snndeploy.frontends.aten.builder import Builder
+from snndeploy.frontends.aten.handlers import HANDLERS, REMEDIES
 from snndeploy.frontends.brevitas import from_brevitas, has_brevitas
 from snndeploy.frontends.quantizers import Placed
 from snndeploy.frontends.reading import Unsupported, network_shape, refuse_all

@@ -17,7 +17,7 @@ from snndeploy.hardware.constants import (
     Power,
     Time,
 )
-from snndeploy.network import Mode
+from snndeploy.network import Mode, Reset
 
 ALL_IN_EVENTS = ("synop", "synop_conv", "mac")
 """What a profile of an all-in scope may price."""
@@ -184,28 +184,30 @@ class HardwareProfile(Frozen):
             return None
         return ("spike", "mac") if self.energy.spike is not None else ALL_IN_EVENTS
 
-    def compartments(self, mode: Mode) -> int:
+    def compartments(self, mode: Mode, reset: Reset = "soft") -> int:
         """Compartments that one neuron takes.
 
-        One; one more that feeds back where the chip lacks soft reset or (exact mode) the count
-        cap; one more that emits the negative spikes where exact mode has to do without them.
+        One; one more that feeds back where the chip lacks soft reset, if that is asked for, or
+        (exact mode) the count cap; one more that emits the negative spikes where exact mode has to
+        do without them.
         """
         can = self.capability
         if can is None:
             return 1
         exact = mode == "exact"
-        return 1 + (not can.soft_reset or (exact and not can.count_cap)) + self._paired(exact)
+        lacks_reset = reset == "soft" and not can.soft_reset
+        return 1 + (lacks_reset or (exact and not can.count_cap)) + self._paired(exact)
 
     def axons(self, mode: Mode) -> int:
         """Axons, and copies of each synapse, of one connection: 2 where signs take channels."""
         return 1 + self._paired(mode == "exact")
 
-    def workarounds(self, mode: Mode) -> tuple[str, ...]:
+    def workarounds(self, mode: Mode, reset: Reset = "soft") -> tuple[str, ...]:
         """What the network needs and the chip lacks, and what stands in for it."""
         can, exact = self.capability, mode == "exact"
         if can is None:
             return ()
-        lacking = ["soft reset"] * (not can.soft_reset)
+        lacking = ["soft reset"] * (reset == "soft" and not can.soft_reset)
         lacking += ["count cap"] * (exact and not can.count_cap)
         notes = []
         if lacking:

@@ -155,7 +155,8 @@ def _sent(program: Program, layer: Layer, fired: Int64Array) -> dict[str, Int64A
 
 def _updates(program: Program, layer: Layer, run: Activity) -> dict[str, Int64Array]:
     """Updates of every compartment in each step that a sample runs, biases and resets."""
-    profile, mode, once = program.profile, program.network.mode, np.ones(run.samples, np.int64)
+    profile, network = program.profile, program.network
+    once = np.ones(run.samples, np.int64)
     if layer.kind == "max_pool":
         shape = program.network.shapes[layer.projections[0].source]
         held = prod(shape) + layer.neurons
@@ -164,7 +165,9 @@ def _updates(program: Program, layer: Layer, run: Activity) -> dict[str, Int64Ar
     assert isinstance(node, Neuron | Output) and node.bias is not None
     # A readout integrates only: it needs no companion compartments, but may lie on several cores.
     spiking = layer.kind == "neurons"
-    companions = profile.compartments(mode) if profile and spiking else slices(program, layer)
+    companions = slices(program, layer)
+    if profile and spiking:
+        companions = profile.compartments(network.mode, network.reset)
     held = layer.neurons * companions
     active = 0 * once
     if spiking:

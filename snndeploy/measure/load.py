@@ -153,7 +153,7 @@ def _neuron_work(load: _Load, program: Program, layer: Layer) -> None:
         return
     companions, event = 1, "update_inactive"
     if layer.kind == "neurons":
-        companions = profile.compartments(program.network.mode)
+        companions = profile.compartments(program.network.mode, program.network.reset)
     elif profile.time.update_readout is not None:
         event = "update_readout"
     for held in holdings(program, layer):

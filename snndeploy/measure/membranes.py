@@ -22,7 +22,7 @@ def membrane_extremes(
 ) -> Mapping[str, tuple[int, int]]:
     """The least and the largest membrane of each layer with membranes, before a step's reset.
 
-    From the invariant `v[t] + theta n[t] = v0 + sum of inputs`, layer by layer.
+    By adding up inputs and taking off what the recorded spikes reset, layer by layer.
 
     Args:
         program: what was run.
@@ -61,5 +61,9 @@ def _extremes(program: Program, layer: Layer, inputs: Int64Array, trace: Trace) 
             v = v + linear_ops.per_channel(share, ndim)
         low, high = min(low, int(v.min())), max(high, int(v.max()))
         if isinstance(node, Neuron):
-            v = v - linear_ops.per_channel(node.threshold, ndim) * values[layer.name]
+            fired = values[layer.name]
+            if network.reset == "hard":
+                v = np.where(fired > 0, 0, v)
+            else:
+                v = v - linear_ops.per_channel(node.threshold, ndim) * fired
     return low, high

@@ -136,8 +136,9 @@ class _Tally:
         """What a layer holds, receives and sends."""
         program, profile = self.program, self.program.profile
         assert profile is not None
-        mode = program.network.mode
-        companions = profile.compartments(mode) if layer.kind == "neurons" else 1
+        network, companions = program.network, 1
+        if layer.kind == "neurons":
+            companions = profile.compartments(network.mode, network.reset)
         for held in holdings(program, layer):
             count = int(held.targets.sum())
             self.held["compartments"][held.core] += count * companions
@@ -146,7 +147,7 @@ class _Tally:
                 mask = presynaptic(layer, program.network.shapes[source], source, held.targets)
                 if held.sources is not None:
                     mask &= held.sources
-                copies = 1 if source == program.network.input.name else profile.axons(mode)
+                copies = 1 if source == program.network.input.name else profile.axons(network.mode)
                 self.held["axons in"][held.core] += int(mask.sum()) * copies
             for p in layer.projections:
                 if p.source in self.spikes and layer.kind != "max_pool":

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import nir
 import numpy as np
+from nir.serialization import hdf2dict
 
 from snndeploy.errors import FileFormatError, InputError
 from snndeploy.files import replacing
 from snndeploy.network import Network
 from snndeploy.nirfile.reader import from_nir
+from snndeploy.nirfile.records import KEY
 from snndeploy.nirfile.scan import check_bytes, scan
 from snndeploy.nirfile.writer import to_nir
 
@@ -65,8 +70,44 @@ def load(path: str | Path) -> Network:
         UnsupportedModelError: it is a NIR file that does not come from snndeploy.
     """
     content = _content(Path(path))
-    try:
+    with blamed(path):
         return from_nir(_parsed(content))
+
+
+def tree(path: str | Path) -> dict[str, Any]:
+    """The graph of any NIR file as nested dictionaries of arrays and strings.
+
+    Nothing of nir is asked, which refuses some files that other tools wrote.
+
+    Raises:
+        FileFormatError: as `load`.
+    """
+    content = _content(Path(path))
+    with blamed(path):
+        check_bytes(content)
+        with h5py.File(io.BytesIO(content), "r") as file:
+            scan(file)
+            root = _plain(file["node"])
+            if not isinstance(root, dict) or root.get("type") != "NIRGraph":
+                raise FileFormatError("holds no NIR graph")
+            return root
+
+
+def is_foreign(path: str | Path) -> bool:
+    """Whether another tool wrote this NIR file. Raises as `load`."""
+    content = _content(Path(path))
+    with blamed(path):
+        check_bytes(content)
+        with h5py.File(io.BytesIO(content), "r") as file:
+            scan(file)
+            return f"node/metadata/{KEY}" not in file
+
+
+@contextmanager
+def blamed(path: str | Path) -> Iterator[None]:
+    """Errors about a file: they name it, and what h5py and nir raise is a `FileFormatError`."""
+    try:
+        yield
     except InputError as error:
         where = f"{path}: {error.where}" if error.where else str(path)
         raise type(error)(error.problem, where=where, remedy=error.remedy) from error
@@ -76,6 +117,14 @@ def load(path: str | Path) -> Network:
             where=str(path),
             remedy="export the network again",
         ) from error
+
+
+def _plain(item: Any) -> Any:
+    """A group as a dictionary, a dataset as an array or a string."""
+    if isinstance(item, h5py.Group):
+        return {name: _plain(member) for name, member in item.items()}
+    value = item[()]
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _content(path: Path) -> bytes:
@@ -100,12 +149,22 @@ def _parsed(content: bytes) -> nir.NIRGraph:
     check_bytes(content)
     with h5py.File(io.BytesIO(content), "r") as file:
         scan(file)
-        kind = file["node/type"][()]
-    if kind != b"NIRGraph":
-        raise FileFormatError(f"holds a single {kind!r} node, not a NIR graph")
-    # Not nir's own type check: it refuses grouped convolutions. `from_nir` checks everything.
-    with np.errstate(all="raise"):  # it still does for nested graphs, with the sizes as they are
-        return nir.read(io.BytesIO(content), type_check=False)
+        data = hdf2dict(file["node"])
+    if data["type"] != "NIRGraph":
+        raise FileFormatError(f"holds a single {data['type']!r} node, not a NIR graph")
+    with np.errstate(all="raise"):  # types are guessed on the way, with the sizes as they are
+        return nir.dict2NIRNode(_unchecked(data))
+
+
+def _unchecked(graph: dict[str, Any]) -> dict[str, Any]:
+    """Without nir's own type check, which refuses some convolutions; `from_nir` checks everything.
+
+    `nir.read` can leave it out for the graph itself, not for those in it.
+    """
+    if graph.get("type") != "NIRGraph":
+        return graph
+    nodes = {name: _unchecked(node) for name, node in graph["nodes"].items()}
+    return {**graph, "nodes": nodes, "type_check": False}
 
 
 def _first_line(error: BaseException) -> str:

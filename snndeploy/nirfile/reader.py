@@ -15,7 +15,7 @@ import nir
 import numpy as np
 
 from snndeploy.errors import FileFormatError, UnsupportedModelError
-from snndeploy.network import Network
+from snndeploy.network import Network, Reset
 from snndeploy.nirfile.records import (
     KEY,
     LARGEST,
@@ -65,7 +65,13 @@ def from_nir(graph: nir.NIRGraph) -> Network:
     nodes = [_node(name, graph, record) for name in record.nodes]
     try:
         network = Network(
-            record.name, tuple(nodes), record.edges, record.mode, record.window, record.history
+            record.name,
+            tuple(nodes),
+            record.edges,
+            record.mode,
+            record.window,
+            record.history,
+            _reset(graph, record),
         )
         _check_extent(network, graph)
         expected = to_nir(network)
@@ -82,13 +88,21 @@ def from_nir(graph: nir.NIRGraph) -> Network:
     return network
 
 
+def _reset(graph: nir.NIRGraph, record: NetworkRecord) -> Reset:
+    """What the neurons say; that all say the same is checked in the end."""
+    neurons = [name for name in record.nodes if isinstance(graph.nodes.get(name), nir.IF)]
+    kinds = {read_record(graph.nodes[n], NeuronRecord, f"node '{n}'").reset for n in neurons}
+    return "hard" if "zero" in kinds else "soft"
+
+
 def _foreign(graph: nir.NIRGraph) -> UnsupportedModelError:
     kinds = ", ".join(f"{name} ({type(node).__name__})" for name, node in graph.nodes.items())
     return UnsupportedModelError(
-        f"this NIR graph was not written by snndeploy, and foreign graphs cannot be read as "
-        f"networks yet; its nodes are: {kinds or 'none'}",
+        f"another tool wrote this NIR graph, and its float dynamics are no network of integers; "
+        f"its nodes are: {kinds or 'none'}",
         where="NIR graph",
-        remedy="convert the ANN that it was made from",
+        remedy="run it as it is (`snndeploy run --backend norse --dt TIME`, `run_nir`), or convert "
+        "the ANN that it was made from",
     )
 
 

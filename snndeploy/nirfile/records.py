@@ -74,11 +74,11 @@ class NeuronRecord(Record):
     """A population: integers a channel, `bias` being the total over the window.
 
     `signed` and `cap` say what the network's mode implies: in exact mode spikes of -1 and a net
-    count of at most `cap`, in rate mode neither.
+    count of at most `cap`, in rate mode neither. `reset` is the network's: `zero` where it is hard.
     """
 
     kind: Literal["neuron"] = "neuron"
-    reset: Literal["subtract"] = "subtract"
+    reset: Literal["subtract", "zero"] = "subtract"
     compare: Literal[">="] = ">="
     signed: bool
     cap: Integer | None

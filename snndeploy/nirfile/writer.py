@@ -62,7 +62,7 @@ def to_nir(network: Network) -> nir.NIRGraph:
             continue
         after = network.shapes[node.name]
         before = network.shapes[(*network.sources[node.name], node.name)[0]]
-        plain = _plain(node, before, after, biases.get(node.name), network.mode == "exact")
+        plain = _plain(node, before, after, biases.get(node.name), network)
         nodes[node.name] = _typed(plain, before, after)
     edges = _plain_edges(network, nodes)
     end = _fresh("output", nodes)
@@ -91,7 +91,7 @@ def _network_record(network: Network) -> NetworkRecord:
 
 
 def _plain(
-    node: Node, before: Shape, after: Shape, bias: Array | None, signed: bool
+    node: Node, before: Shape, after: Shape, bias: Array | None, network: Network
 ) -> nir.NIRNode:
     """One node of the network as one NIR node, from and to values of these shapes."""
     if isinstance(node, Conv2d | Linear) and node.bias is not None:
@@ -120,7 +120,7 @@ def _plain(
     if isinstance(node, MaxPool2d):
         return _count_pool(node, before, after)
     if isinstance(node, Neuron):
-        return _neuron(node, after, signed)
+        return _neuron(node, after, network)
     assert isinstance(node, Output)
     total = None if node.bias is None else _tuple(node.bias)
     readout = ReadoutRecord(bias=total, scale=node.scale)
@@ -159,9 +159,11 @@ def _window_sum(node: MaxPool2d | SumPool2d, before: Shape, kind: str) -> nir.NI
     return plain
 
 
-def _neuron(node: Neuron, shape: Shape, signed: bool) -> nir.IF:
+def _neuron(node: Neuron, shape: Shape, network: Network) -> nir.IF:
     theta = _spread(_exact(node.threshold, node), shape)
+    signed = network.mode == "exact"
     record = NeuronRecord(
+        reset="zero" if network.reset == "hard" else "subtract",
         signed=signed,
         cap=node.levels if signed else None,
         threshold=_tuple(node.threshold),

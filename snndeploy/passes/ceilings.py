@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from snndeploy.numerics import FloatArray
-
-Thresholds: TypeAlias = Literal["max", "percentile", "mse"]
+from snndeploy.passes.calibration_options import Thresholds
 
 SAMPLED = 1 << 19
 """Values of a layer that a ceiling is chosen on, evenly spaced among all."""

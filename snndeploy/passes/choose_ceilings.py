@@ -18,13 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snndeploy.float_ann.responses import pass_station, response, staircase
+from snndeploy.float_ann.walk import Walk
 from snndeploy.network import Network
 from snndeploy.nodes import Activation, Node, Relu
 from snndeploy.passes.base import Pass
 from snndeploy.passes.calibration_data import CalibrationData
-from snndeploy.passes.ceilings import Thresholds, layer_percentile, layer_share
-from snndeploy.passes.responses import pass_station, response, staircase
-from snndeploy.passes.walk import Walk
+from snndeploy.passes.calibration_options import Thresholds
+from snndeploy.passes.ceilings import layer_percentile, layer_share
 from snndeploy.simulate import Progress
 
 

@@ -19,6 +19,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from snndeploy.float_ann.responses import pass_station, response
+from snndeploy.float_ann.walk import Walk, per_channel
 from snndeploy.network import Network
 from snndeploy.nodes import (
     Activation,
@@ -33,8 +35,6 @@ from snndeploy.nodes import (
 from snndeploy.numerics import FloatArray
 from snndeploy.passes.base import Pass
 from snndeploy.passes.calibration_data import CalibrationData
-from snndeploy.passes.responses import pass_station, response
-from snndeploy.passes.walk import Walk, per_channel
 from snndeploy.simulate import Progress
 
 

@@ -23,6 +23,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from snndeploy.float_ann.responses import pass_station
+from snndeploy.float_ann.walk import Walk
 from snndeploy.network import Network
 from snndeploy.nodes import (
     Activation,
@@ -40,9 +42,8 @@ from snndeploy.nodes import (
 from snndeploy.numerics import FloatArray
 from snndeploy.passes.base import Pass
 from snndeploy.passes.calibration_data import CalibrationData
-from snndeploy.passes.ceilings import Thresholds, channel_ceilings
-from snndeploy.passes.responses import pass_station
-from snndeploy.passes.walk import Walk
+from snndeploy.passes.calibration_options import Thresholds
+from snndeploy.passes.ceilings import channel_ceilings
 from snndeploy.simulate import Progress
 
 FLOOR = 1 / 16

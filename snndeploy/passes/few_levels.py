@@ -14,26 +14,21 @@ one.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from dataclasses import replace
 
-from snndeploy.errors import InputError
+from snndeploy.float_ann.responses import logits
 from snndeploy.network import Mode, Network
 from snndeploy.nodes import Activation, Relu
 from snndeploy.passes.base import Pass
 from snndeploy.passes.calibration_data import CalibrationData
-from snndeploy.passes.ceilings import Thresholds
+from snndeploy.passes.calibration_options import FewLevels
 from snndeploy.passes.choose_ceilings import ChooseCeilings
 from snndeploy.passes.correct_biases import CorrectBiases
 from snndeploy.passes.equalize_channels import EqualizeChannels
 from snndeploy.passes.remove_levels import RemoveLevels
-from snndeploy.passes.responses import logits
 from snndeploy.passes.tune_weights import TuneWeights
 from snndeploy.simulate import Progress
 
-Calibrate: TypeAlias = Literal["none", "light", "advanced"]
-
-MOST_LEVELS = 1 << 16
 ROUNDS, EPOCHS, BATCH = 2, 20, 32
 """Of `CorrectBiases` and `TuneWeights`; found on a ResNet-20."""
 
@@ -42,39 +37,6 @@ RATE_TIMES_LEVELS = 0.03
 
 SIMULATED = 128
 """The most samples that are simulated to correct biases in rate mode."""
-
-
-@dataclass(frozen=True)
-class FewLevels:
-    """What is asked for.
-
-    Attributes:
-        levels: the largest count of every activation.
-        thresholds: how ceilings are found: `max`, `percentile`, or `mse`, the least squared error.
-        percentile: of a layer's values, for `percentile`.
-        per_channel: scale channels so that one ceiling suits all channels of a layer.
-        calibrate: `none`, `light` (biases) or `advanced` (weights, too).
-        seed: of the split and of the order of samples.
-    """
-
-    levels: int
-    thresholds: Thresholds = "mse"
-    percentile: float = 99.9
-    per_channel: bool = True
-    calibrate: Calibrate = "light"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.levels < MOST_LEVELS:
-            raise InputError(f"{self.levels}, expected 1 to {MOST_LEVELS - 1:,}", where="levels")
-        if not 50 <= self.percentile <= 100:
-            raise InputError(f"{self.percentile}, expected 50 to 100", where="percentile")
-        for label, value, known in (
-            ("thresholds", self.thresholds, ("max", "percentile", "mse")),
-            ("calibrate", self.calibrate, ("none", "light", "advanced")),
-        ):
-            if value not in known:
-                raise InputError(f"{value!r}, expected {', '.join(known)}", where=label)
 
 
 def few_levels(

@@ -13,7 +13,8 @@ found again (`units.py`); else it is the largest that keeps them in `bits` bits:
     B[c]     = floor(b[c] * theta[c] / s_out + theta[c] / 2) - v0[c]
 
 That bias is exact where the sums of w q are, since they are integers. Its share of a step is made
-whole, and `v0` takes what is left over.
+whole, and `v0` takes what is left over. With hard reset v0 is 0, and no half of a threshold is
+there to round with.
 
 A weight is a mantissa of `bits` bits times a power of two, one for each projection. So each branch
 uses all its bits, and the unit of a layer can be made `2**k` times as fine as the grid of its
@@ -28,20 +29,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
 
-from snndeploy.errors import UnsupportedModelError
+from snndeploy.errors import InputError, UnsupportedModelError
 from snndeploy.layers import Layer, Projection, constant, layers
-from snndeploy.network import Mode, Network
+from snndeploy.network import Mode, Network, Reset
 from snndeploy.nodes import (
     Activation,
     Add,
     Array,
     AvgPool2d,
     Conv2d,
+    Grid,
     Linear,
     MaxPool2d,
     Neuron,
@@ -62,7 +64,8 @@ from snndeploy.passes.boundaries import boundaries
 from snndeploy.passes.rounding import TOLERANCE, balanced
 from snndeploy.passes.units import SLACK, channel_unit, largest_thresholds, readout_unit
 from snndeploy.passes.whole_shares import whole_shares
-from snndeploy.ranges import ranges
+from snndeploy.ranges import LayerRange, RangeAnalysis
+from snndeploy.simulate import Progress
 
 SAFE = 0.99
 """Of the word of state, since thresholds and biases are rounded anew in finer units."""
@@ -111,6 +114,9 @@ class Quantize(Pass):
         window: steps during which bias and input are injected; 0: as many as the most levels, in
             exact mode at most 32.
         per_step: the input comes step by step, and the model's input is the sum.
+        reset: `hard`: neurons such as those of Lava, whose membranes start at 0 and return there
+            at a spike; all channels of a layer share one threshold.
+        progress: told (layers done, layers in all).
     """
 
     weight_bits: int = 8
@@ -122,7 +128,17 @@ class Quantize(Pass):
     mode: Mode = "exact"
     window: int = 0
     per_step: bool = False
+    reset: Reset = "soft"
+    progress: Progress | None = field(default=None, repr=False)
     name: ClassVar[str] = "quantize"
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.weight_bits <= 16:
+            raise InputError(f"{self.weight_bits}, expected 2 to 16", where="weight bits")
+        if not 0 <= self.weight_exponent <= 16:
+            raise InputError(f"{self.weight_exponent}, expected 0 to 16", where="weight exponent")
+        if not 8 <= self.state_bits <= 32:
+            raise InputError(f"{self.state_bits}, expected 8 to 32", where="state bits")
 
     def rewrite(self, network: Network) -> Network:
         """An integer network of the same layers, with a `Scale` on each identity branch."""
@@ -140,53 +156,51 @@ class Quantize(Pass):
                 where=f"Input '{network.input.name}'",
                 remedy="give calibration data, or start the model with a QuantizedInput",
             )
-        window = self.window or default_window(max(levels), self.mode)
-        coarse = self._integers(network, window, {})
-        return self._integers(network, window, self._room(coarse))
+        return self._integers(network, grid, self.window or default_window(max(levels), self.mode))
 
-    def _room(self, coarse: Network) -> dict[str, FloatArray]:
-        """By what factor the integers of each channel of each layer can grow, (C,)."""
-        found: dict[str, FloatArray] = {}
-        bounds = ranges(coarse)
-        for layer in layers(coarse):
-            if layer.name not in bounds:
-                continue
-            node = layer.node
-            many = isinstance(node, Neuron) and node.levels > MANY_LEVELS
-            word = 1 << (self.state_bits - 1 + 16 * many)
-            room = [SAFE * word / bounds[layer.name].magnitudes]
-            identities: dict[str, Int64Array] = defaultdict(lambda: np.zeros(1, np.int64))
-            for projection in layer.projections:
-                assert projection.weighted is not None
-                size = np.abs(projection.weighted.weight).reshape(layer.shape[0], -1).max(axis=1)
-                if isinstance(projection.weighted, Scale):
-                    size = identities[projection.source] = identities[projection.source] + size
-                room.append(self._most * self._growth(projection) / np.maximum(size, 1))
-            found[layer.name] = np.maximum(np.min(room, axis=0), 1)
-        return found
-
-    def _integers(self, network: Network, window: int, room: dict[str, FloatArray]) -> Network:
-        """The integer network; with `room`, of units finer than the grids of its weights."""
-        grid = network.input.grid
-        assert grid is not None
+    def _integers(self, network: Network, grid: Grid, window: int) -> Network:
+        """Layer by layer: first as coarse as the weights' grids, to see by how much it can grow."""
         repeats = {network.input.name: 1 if self.per_step else window}
         worth = {network.input.name: grid.scale / repeats[network.input.name]}
         sources = _Sources(worth, repeats, window)
         view = layers(network)
         entry = replace(network.input, per_step=self.per_step)
         built = _Builder(entry, {layer.name for layer in view})
-        for layer in view[1:]:
+        analysis = RangeAnalysis(entry, self.mode, window, reset=self.reset)
+        for done, layer in enumerate(view[1:], 1):
             node = layer.node
             if isinstance(node, MaxPool2d):
                 source = layer.projections[0].source
                 worth[layer.name] = worth[source]
+                analysis.add_pool(layer)
                 built.add_layer(node, [(source, ())])
-                continue
-            if isinstance(node, Activation):
-                worth[layer.name] = node.ceiling / node.levels
-            bias = constant(network, layer.name)
-            built.add_layer(*self._layer(layer, sources, bias, room.get(layer.name)))
-        return network.rewrite(built.nodes, built.edges, mode=self.mode, window=window)
+            else:
+                if isinstance(node, Activation):
+                    worth[layer.name] = node.ceiling / node.levels
+                bias = constant(network, layer.name)
+                coarse = _as_layer(layer, *self._layer(layer, sources, bias, None))
+                room = self._room(coarse, analysis.add(coarse))
+                built.add_layer(*self._layer(layer, sources, bias, room))
+            if self.progress is not None:
+                self.progress(done, len(view) - 1)
+        return network.rewrite(
+            built.nodes, built.edges, mode=self.mode, window=window, reset=self.reset
+        )
+
+    def _room(self, coarse: Layer, bounds: LayerRange) -> FloatArray:
+        """By what factor the integers of each channel of a layer can grow, (C,)."""
+        many = isinstance(coarse.node, Neuron) and coarse.node.levels > MANY_LEVELS
+        word = 1 << (self.state_bits - 1 + 16 * many)
+        room = [SAFE * word / bounds.magnitudes]
+        identities: dict[str, Int64Array] = defaultdict(lambda: np.zeros(1, np.int64))
+        for projection in coarse.projections:
+            assert projection.weighted is not None
+            size = np.abs(projection.weighted.weight).reshape(coarse.shape[0], -1).max(axis=1)
+            if isinstance(projection.weighted, Scale):
+                size = identities[projection.source] = identities[projection.source] + size
+            room.append(self._most * self._growth(projection) / np.maximum(size, 1))
+        found: FloatArray = np.maximum(np.min(room, axis=0), 1)
+        return found
 
     def _layer(
         self, layer: Layer, sources: _Sources, bias: FloatArray, room: FloatArray | None
@@ -199,6 +213,8 @@ class Quantize(Pass):
             unit = self._readout_unit(layer, rows) / finer
             weights = self._weights(layer, [row / unit[:, None] for row in rows])
             total = round_to_integer(bias / unit)
+            if self.reset == "hard":
+                total = self._shares(total, sources.window)
             return Output(node.name, total, float(unit[0])), _chains(layer, weights)
         scale = sources.worth[node.name]
         rows = [row / scale for row in rows]
@@ -209,21 +225,29 @@ class Quantize(Pass):
             finer = 1 << max(_bits(room.min()), min(_bits(usual.min()), ENOUGH))
             unit = self._units(layer, rows, np.minimum(room / finer, 1)) / finer
             self._check_thresholds(layer, unit)
+        if self.reset == "hard":
+            unit = np.full(len(unit), 1 / max(np.floor(1 / unit.max() + SLACK), 1))
         goals = [row / unit[:, None] for row in rows]
         weights = self._weights(layer, goals)
         repeats = [sources.repeats.get(p.source, 1) for p in layer.projections]
-        found = boundaries(
-            1 / unit,
-            bias / scale / unit + node.shift / unit,
-            self._lattice(goals, weights, repeats),
-            node.levels,
-        )
+        offset = bias / scale / unit + node.shift / unit
+        if self.reset == "hard":
+            theta = round_to_integer(1 / unit)
+            total = round_to_integer(offset - 0.5 / unit)
+            shares = self._shares(total, sources.window)
+            neuron = Neuron(node.name, theta, 0 * theta, shares, node.levels, scale)
+            return neuron, _chains(layer, weights)
+        found = boundaries(1 / unit, offset, self._lattice(goals, weights, repeats), node.levels)
         theta, v0 = found.theta, initial_membrane(found.theta)
         total = found.offset - v0
-        shares = whole_shares(total, sources.window, self.bias_bits, self.weight_exponent)
+        shares = self._shares(total, sources.window)
         rest = np.where(np.abs(total - shares) <= theta // 4, total - shares, 0)
         neuron = Neuron(node.name, theta, v0 + rest, total - rest, node.levels, scale)
         return neuron, _chains(layer, weights)
+
+    def _shares(self, total: Int64Array, window: int) -> Int64Array:
+        """The nearest totals (C,) whose share of a step is whole."""
+        return whole_shares(total, window, self.bias_bits, self.weight_exponent)
 
     @property
     def _most(self) -> int:
@@ -405,6 +429,12 @@ def _chains(layer: Layer, weights: list[list[Int64Array]]) -> list[tuple[str, tu
 def _bits(factor: float) -> int:
     """The exponent of the largest power of two up to a factor; 0 below one."""
     return max(int(np.floor(np.log2(max(factor, 1.0)))), 0)
+
+
+def _as_layer(layer: Layer, node: Node, chains: list[tuple[str, tuple[Node, ...]]]) -> Layer:
+    """A layer in its integer form."""
+    projections = tuple(Projection(source, ops) for source, ops in chains)
+    return replace(layer, node=node, projections=projections)
 
 
 def _integer_op(op: Node, weight: Int64Array) -> Node:

@@ -12,12 +12,17 @@ from snndeploy.numerics import FloatArray, Int64Array, round_to_integer
 TOLERANCE = 1e-3
 """How near to integers weights are that a float32 model holds on an integer grid."""
 
+EXACT = 1e-7
+"""How near they are in a float64 model. A lone weight is near to many grids, and on one."""
+
 PROBES = 12
 """Weights of a channel, its largest, that a grid is tried on before all of them are."""
 
 
 def largest_exact_factor(row: FloatArray, most: int) -> int:
     """The largest factor up to `most` that makes a row of weights (K,) integer; 0: there is none.
+
+    One that makes them integers exactly comes before one that does so as float32 can hold them.
 
     Weights that were trained on an integer grid are found again, whatever their scale.
     """
@@ -26,10 +31,11 @@ def largest_exact_factor(row: FloatArray, most: int) -> int:
     probes = row[np.argsort(-np.abs(row))[:PROBES]]
     least = int(np.ceil(min(0.5 / np.abs(probes[0]), most + 1)))  # the largest must not vanish
     factors = np.arange(most, least - 1, -1)
-    near = np.abs(_remainder(factors[:, None] * probes)).max(axis=1) < TOLERANCE
-    for factor in factors[near]:
-        if np.abs(_remainder(factor * row)).max() < TOLERANCE:
-            return int(factor)
+    off = np.abs(_remainder(factors[:, None] * probes)).max(axis=1)
+    for tolerance in (EXACT, TOLERANCE):
+        for factor in factors[off < tolerance]:
+            if np.abs(_remainder(factor * row)).max() < tolerance:
+                return int(factor)
     return 0
 
 

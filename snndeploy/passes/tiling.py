@@ -73,7 +73,9 @@ class Cutter:
         self.layer, self.limits, self.cap = layer, profile.limits, cap
         self.shapes = source_shapes(network, layer)
         self.input = network.input.name
-        self.compartments = profile.compartments(network.mode) if layer.kind == "neurons" else 1
+        self.compartments = 1
+        if layer.kind == "neurons":
+            self.compartments = profile.compartments(network.mode, network.reset)
         self.axons = profile.axons(network.mode)
         self.channels, self.rows, self.columns = image(layer.shape)
 

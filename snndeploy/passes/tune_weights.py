@@ -24,12 +24,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from snndeploy.float_ann.responses import relu
+from snndeploy.float_ann.walk import Parameters, linear_value, parameters_of, tensor
 from snndeploy.network import Network
 from snndeploy.nodes import Activation, Conv2d, Input, Linear, Node, Output, Relu
 from snndeploy.passes.base import Pass
 from snndeploy.passes.calibration_data import CalibrationData
-from snndeploy.passes.responses import relu
-from snndeploy.passes.walk import Parameters, linear_value, parameters_of, tensor
 from snndeploy.simulate import Progress
 
 BATCH_BYTES = 1 << 30

@@ -13,37 +13,46 @@ from snndeploy.report import charts, energy, energy_charts, tables
 from snndeploy.report.data import ReportData
 
 
-def render(data: ReportData) -> str:
-    """The report as one self-contained HTML page: no scripts, nothing fetched."""
-    environment = Environment(
+def environment() -> Environment:
+    """The templates of pages: self-contained, names escaped."""
+    made = Environment(
         loader=PackageLoader("snndeploy.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "count": units.count,
         "percent": units.percent,
         "energy": units.energy,
         "energy_range": units.energy_range,
     }
-    return environment.get_template("report.html.j2").render(
-        data=data,
-        network=data.program.network,
-        layers=tables.layer_table(data),
-        backends=tables.backend_table(data.backends),
-        diagnoses=tables.diagnosis_tables(data.backends),
-        confusion=tables.confusion(data),
-        provenance=tables.provenance(data),
-        accuracy=charts.accuracy(data),
-        settle=_settle(data),
-        stops=_stops(data),
-        panels=charts.layer_panels(data),
-        neurons=charts.neuron_histogram(data),
-        raster=charts.raster(data),
-        signed=bool(data.trace.spikes),
-        energy=_energy(data),
+    return made
+
+
+def render(data: ReportData) -> str:
+    """The report as one self-contained HTML page: no scripts, nothing fetched."""
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            data=data,
+            network=data.program.network,
+            layers=tables.layer_table(data),
+            backends=tables.backend_table(data.backends),
+            diagnoses=tables.diagnosis_tables(data.backends),
+            confusion=tables.confusion(data),
+            provenance=tables.provenance(data),
+            accuracy=charts.accuracy(data),
+            settle=_settle(data),
+            stops=_stops(data),
+            panels=charts.layer_panels(data),
+            neurons=charts.neuron_histogram(data),
+            raster=charts.raster(data),
+            signed=bool(data.trace.spikes),
+            energy=_energy(data),
+        )
     )
 
 

@@ -157,7 +157,7 @@ def provenance(data: ReportData) -> Table:
     rows = [
         ("network", network.name),
         ("network hash", f"sha256 {network.hash}"),
-        ("mode", f"{network.mode}, window of {network.window} steps"),
+        ("mode", f"{network.mode}, {network.reset} reset, window of {network.window} steps"),
         ("samples", f"{len(data.trace):,}"),
         ("trace", f"{data.trace.backend}, {data.trace.steps} steps recorded"),
         ("simulation", units.seconds(data.trace.seconds)),

@@ -6,6 +6,9 @@ two causes, told apart layer by layer:
 - *flipped here*: the integer layer, fed the float network's own counts, ends in another count
   than the float layer. Only this layer's rounding can be the cause.
 - *different*: the count differs in the whole integer network, its inputs having changed too.
+
+A network whose few levels were found by calibration has other weights and counts than its model:
+there, answers alone are compared.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from snndeploy.errors import InputError
 from snndeploy.integer_ann import integer_ann, layer_value
 from snndeploy.layers import Layer, layers
 from snndeploy.network import Network
-from snndeploy.nodes import Activation, Array, Neuron
+from snndeploy.nodes import Activation, Array, Neuron, Relu
 from snndeploy.numerics import FloatArray, Int64Array
 from snndeploy.samples import array_hash
 from snndeploy.simulate import Progress
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
     from snndeploy.float_ann import FloatAnnResult
 
 CHUNK = 32
+
+CALIBRATED = "choose-ceilings{"
+"""How the pass is spelled that gives a network few levels."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ class FidelityReport:
         network_hash, data_hash: of the integer network, and of the inputs on its grid.
         agreement: the share of samples on which both give the same answer.
         float_accuracy, integer_accuracy: None without labels.
-        layers: from the first to the readout.
+        layers: from the first to the readout; none if calibration gave the network few levels.
     """
 
     network_hash: str
@@ -102,7 +108,12 @@ class FidelityReport:
                 f"a loss of {self.loss_points:.2f} points."
             )
         worst = self.worst_layer
-        if worst is None:
+        if not self.layers:
+            said.append(
+                "Calibration gave it few levels, so that its counts have none to be held to: "
+                "answers alone were compared."
+            )
+        elif worst is None:
             said.append("No layer's rounding flips a count.")
         else:
             share = worst.flipped_here / worst.compared
@@ -135,9 +146,8 @@ def fidelity(
     """
     from snndeploy.float_ann import float_ann  # noqa: PLC0415  (torch is slow to load)
 
-    before, after = layers(float_network), layers(network)
-    _check_kinship(before, after, network.name)
-    tallies = {layer.name: _Tally() for layer in after[1:]}
+    pairs = _pairs(float_network, network)
+    tallies = {layer.name: _Tally() for _, layer in pairs}
     answers: list[Int64Array] = []
     for first in range(0, len(inputs), CHUNK):
         rows = inputs[first : first + CHUNK]
@@ -154,8 +164,8 @@ def fidelity(
         float_accuracy=None if labels is None else float((answer == labels).mean()),
         integer_accuracy=None if labels is None else float((ours == labels).mean()),
         layers=tuple(
-            tallies[old.name].result(new, *rounding(float_network, old, network, new))
-            for old, new in zip(before[1:], after[1:], strict=True)
+            tallies[new.name].result(new, *rounding(float_network, old, network, new))
+            for old, new in pairs
         ),
     )
 
@@ -194,6 +204,9 @@ def _compare(
 ) -> Int64Array:
     """Add some samples to the tallies; the float and the integer network's answers, (2, N)."""
     whole = integer_ann(network, rows)
+    answers = np.stack([expected.logits.argmax(axis=1), whole.logits.argmax(axis=1)])
+    if not tallies:
+        return answers
     sources = {network.input.name: network.total_stimulus(rows), **expected.counts}
     for layer in layers(network)[1:-1]:
         wanted, found = expected.counts[layer.name], whole.counts[layer.name]
@@ -201,7 +214,6 @@ def _compare(
         tallies[layer.name].add(wanted, layer_value(layer, sources), found, distance)
     readout = layers(network)[-1]
     here = layer_value(readout, sources).argmax(axis=1)
-    answers = np.stack([expected.logits.argmax(axis=1), whole.logits.argmax(axis=1)])
     distances = np.abs(whole.logits * network.output.scale - expected.logits)
     tallies[readout.name].add(answers[0], here, answers[1], float(distances.mean(axis=1).sum()))
     return answers
@@ -213,6 +225,40 @@ def _in_model_units(network: Network, rows: Int64Array) -> FloatArray:
     assert grid is not None
     total = rows.sum(axis=1) if network.input.per_step else rows
     return total.astype(np.float64) * grid.scale
+
+
+def _pairs(before: Network, after: Network) -> list[tuple[Layer, Layer]]:
+    """The layers that correspond, from the first; none if calibration gave few levels."""
+    if any(entry.startswith(CALIBRATED) for entry in after.history):
+        _check_ends(before, after)
+        return []
+    _refuse_relus(before, after.name)
+    views = layers(before), layers(after)
+    _check_kinship(*views, after.name)
+    return list(zip(views[0][1:], views[1][1:], strict=True))
+
+
+def _check_ends(before: Network, after: Network) -> None:
+    """Refuse two networks that do not take and give the same."""
+    ends = [(n.shapes[n.input.name], n.shapes[n.output.name]) for n in (before, after)]
+    if ends[0] != ends[1]:
+        raise InputError(
+            f"the float network maps {ends[0][0]} to {ends[0][1]} where it maps {ends[1][0]} to "
+            f"{ends[1][1]}",
+            where=f"network '{after.name}'",
+            remedy="give the model that it was converted from",
+        )
+
+
+def _refuse_relus(before: Network, name: str) -> None:
+    found = [node.name for node in before.nodes if isinstance(node, Relu)]
+    if found:
+        raise InputError(
+            f"the float network has real-valued ReLUs, such as '{found[0]}', but it was not "
+            "calibrated to few levels",
+            where=f"network '{name}'",
+            remedy="give the model that it was converted from",
+        )
 
 
 def _check_kinship(before: Sequence[Layer], after: Sequence[Layer], name: str) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from snndeploy.nodes import WEIGHTED, Conv2d, Linear, Scale
 from snndeploy.numerics import check_word, mantissas
 from snndeploy.program import Program
 from snndeploy.ranges import ranges
+from snndeploy_backends.lava.sessions import SHARED_MEMORY
+from snndeploy_backends.lava.worker.job import CHANNEL_SLOTS
+from snndeploy_backends.lava.worker.projections import sources
 
 STATE_BITS = 24
 WEIGHT_BITS = 8
@@ -52,3 +57,38 @@ def check_fits(program: Program, steps: int) -> None:
             where=f"membranes of layer '{name}'",
             remedy=remedy,
         )
+
+
+def pairs_signs(program: Program) -> bool:
+    """Whether a signed spike takes two channels, because the chip's spikes have no sign."""
+    return program.profile is not None and program.profile.axons(program.network.mode) > 1
+
+
+BYTES_PER_NEURON = 64
+"""Membrane, count, record, messages and what a step needs beside them, for one sample."""
+SHARED_MEMORY_SHARE = 0.8
+"""Of what is free, for the channels of one batch."""
+
+
+def channel_bytes(program: Program) -> int:
+    """Shared memory that Lava's channels take for one sample."""
+    sizes = {layer.name: layer.neurons for layer in program.layers}
+    numbers = sum(sizes[name] for layer in program.layers for name in sources(layer))
+    numbers = numbers * (1 + pairs_signs(program)) + 3 * program.layers[0].neurons  # int32 there
+    return numbers * CHANNEL_SLOTS
+
+
+def free_shared_memory_bytes() -> int:
+    """What `SHARED_MEMORY` has left; where there is none of that name, it is no limit."""
+    try:
+        found = os.statvfs(SHARED_MEMORY)
+    except OSError:
+        return 1 << 62
+    return found.f_bavail * found.f_frsize
+
+
+def most_samples(program: Program, memory_bytes: int) -> int:
+    """How many samples fit side by side; at least 1."""
+    neurons = sum(layer.neurons for layer in program.layers)
+    shared = SHARED_MEMORY_SHARE * free_shared_memory_bytes() / channel_bytes(program)
+    return max(1, int(min(shared, memory_bytes / 2 / (neurons * BYTES_PER_NEURON))))

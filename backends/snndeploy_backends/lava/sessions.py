@@ -2,16 +2,18 @@
 
 A session is all that a process started with `start_new_session=True` and its descendants, none
 of whom leave it here. Where /proc is absent the group is signalled all the same, but nobody
-checks what survives.
+checks what survives, and memory is not measured.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -19,6 +21,8 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lies,
 TERM_SECONDS = 5.0
 KILL_SECONDS = 5.0
 _POLL_SECONDS = 0.02
+_MAPPED = re.compile(rf"{SHARED_MEMORY}/psm_\w+")
+_PSS = re.compile(r"^Pss:\s+(\d+) kB", re.MULTILINE)
 
 
 class Session:
@@ -27,28 +31,32 @@ class Session:
     def __init__(self, leader: subprocess.Popen[bytes]) -> None:
         self.leader = leader
         self.id = leader.pid
-        self._shared: set[Path] = set()
+        self._known, self._noted = [leader.pid], False
+        self._shared: set[str] = set()
 
     def members(self) -> list[int]:
         """The processes of the session that are not zombies, as far as /proc tells."""
-        found = []
-        for entry in PROC.glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):
-                # The command, in parentheses, may hold spaces.
-                state, _, _, session, *_ = entry.read_text().rpartition(")")[2].split()
-                if int(session) == self.id and state not in "ZX":
-                    found.append(int(entry.parent.name))
-        return found
+        with contextlib.suppress(OSError):
+            names = (entry.name for entry in PROC.iterdir())
+            return [int(name) for name in names if name.isdecimal() and self._holds(name)]
+        return []
 
-    def note_shared_memory(self) -> None:
-        """Remember the shared memory that the session holds now, to free it in the end."""
-        for pid in self.members():
-            with contextlib.suppress(OSError):
-                for line in (PROC / str(pid) / "maps").read_text().splitlines():
-                    self._note(line.split(maxsplit=5)[5:])
-                for entry in (PROC / str(pid) / "fd").iterdir():
-                    with contextlib.suppress(OSError):
-                        self._note([str(entry.readlink())])
+    def note(self, processes: Sequence[int]) -> None:
+        """Remember its processes, and its shared memory, all of which the leader holds now."""
+        self._known, self._noted = [self.id, *processes], True
+        self._note_shared_memory([self.id])
+
+    def memory_bytes(self) -> int:
+        """What the noted processes hold; a page that n of them share counts 1/n for each."""
+        return sum(map(_memory_bytes, self._known))
+
+    def terminate(self) -> None:
+        """Ask all of them to end."""
+        if not self._noted:
+            self._note_shared_memory(self.members())
+        if self._alive():
+            self._signal(signal.SIGTERM)
+            self._signal(signal.SIGCONT)  # a stopped process takes its SIGTERM only now
 
     def end(self) -> None:
         """SIGTERM to all, SIGKILL to those who stay, then free what they held. Idempotent.
@@ -56,24 +64,39 @@ class Session:
         SIGTERM comes first because Python's resource tracker survives it, frees the shared
         memory of the others and goes; SIGKILL would take the tracker along.
         """
-        self.note_shared_memory()
-        if self._alive():
-            self._signal(signal.SIGTERM)
-            self._signal(signal.SIGCONT)  # a stopped process takes its SIGTERM only now
-            if not self._wait(TERM_SECONDS):
-                self._signal(signal.SIGKILL)
-                self._wait(KILL_SECONDS)
+        self.terminate()
+        if not self._wait(TERM_SECONDS):
+            self._signal(signal.SIGKILL)
+            self._wait(KILL_SECONDS)
         for path in self._shared:
-            path.unlink(missing_ok=True)
+            Path(path).unlink(missing_ok=True)
         self._shared.clear()
 
-    def _note(self, paths: list[str]) -> None:
-        for path in paths:
-            if Path(path).parent == SHARED_MEMORY and Path(path).name.startswith("psm_"):
-                self._shared.add(Path(path))
+    def _holds(self, pid: int | str) -> bool:
+        """Whether a process belongs to the session and is not a zombie."""
+        with contextlib.suppress(OSError, ValueError):
+            text = Path(f"{PROC}/{pid}/stat").read_text()
+            # The command, in parentheses, may hold spaces.
+            state, _, _, session, *_ = text.rpartition(")")[2].split()
+            return int(session) == self.id and state not in "ZX"
+        return False
+
+    def _note_shared_memory(self, processes: Sequence[int]) -> None:
+        for pid in processes:
+            with contextlib.suppress(OSError):
+                self._shared.update(_MAPPED.findall(Path(f"{PROC}/{pid}/maps").read_text()))
+            with contextlib.suppress(OSError):
+                for handle in Path(f"{PROC}/{pid}/fd").iterdir():
+                    with contextlib.suppress(OSError):
+                        self._shared.update(_MAPPED.findall(str(handle.readlink())))
 
     def _alive(self) -> bool:
-        return self.leader.poll() is None or bool(self.members())
+        """Asks those first who are known to have been there."""
+        return (
+            self.leader.poll() is None
+            or any(self._holds(pid) for pid in self._known)
+            or bool(self.members())
+        )
 
     def _wait(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -86,3 +109,15 @@ class Session:
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.id, number)
+
+
+def _memory_bytes(pid: int) -> int:
+    """The proportional share (PSS) of one process; all that is resident where that is not told."""
+    with contextlib.suppress(OSError, ValueError):
+        found = _PSS.search((PROC / str(pid) / "smaps_rollup").read_text())
+        if found:
+            return int(found[1]) * 1024
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        pages = int((PROC / str(pid) / "statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    return 0

@@ -7,6 +7,7 @@ neither signed spikes nor a bias over a window.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -23,7 +24,7 @@ with warnings.catch_warnings():
 
 
 class NeuronState(NamedTuple):
-    """Membrane, net spike count, and the steps done."""
+    """Membrane, net spike count (kept in exact mode only), and the steps done."""
 
     v: Tensor
     n: Tensor
@@ -56,32 +57,34 @@ class Bias(nn.Module):
         super().__init__()
         rows = [torch.from_numpy(window_share(total, t, window)) for t in range(window)]
         shares = torch.stack(rows).to(torch.float64)
-        self.window, self.ends = window, ends
-        self.register_buffer("shares", shares.view(window, 1, -1, *(1,) * (dims - 1)))
+        self.window, self.ends, self.any = window, ends, bool(total.any())
+        self.register_buffer("shares", shares.view(window, -1, *(1,) * (dims - 1)))
 
     def inject(self, v: Tensor, t: int) -> Tensor:
         """The membrane plus the share of step `t`."""
-        if self.ends and t >= self.window:
+        if not self.any or (self.ends and t >= self.window):
             return v
         share: Tensor = self.shares[t % self.window]
         return v + share
 
 
 class NeuronParameters(nn.Module):
-    """Threshold (*shape), v0 (C, ...), cap (None: unsigned spikes, no cap) and bias."""
+    """Threshold (1, *shape), v0 (C, ...), cap (None: unsigned spikes, no cap), bias, reset."""
 
     theta: Tensor
     v0: Tensor
 
-    def __init__(self, theta: Tensor, v0: Tensor, cap: int | None, bias: Bias) -> None:
+    def __init__(
+        self, theta: Tensor, v0: Tensor, cap: int | None, bias: Bias, hard: bool = False
+    ) -> None:
         super().__init__()
         self.register_buffer("theta", theta)
         self.register_buffer("v0", v0)
-        self.cap, self.bias = cap, bias
+        self.cap, self.bias, self.hard = cap, bias, hard
 
 
 class SoftResetCell(SNNCell):  # type: ignore[misc]  # Norse is untyped
-    """Integrate and fire at `v >= theta` with soft reset; signed and capped in exact mode."""
+    """Integrate and fire at `v >= theta`: soft reset or hard; signed and capped in exact mode."""
 
     def __init__(self, p: NeuronParameters) -> None:
         super().__init__(_fire, self._rest, p)
@@ -151,12 +154,13 @@ def _fire(
     x: Tensor, state: NeuronState, p: NeuronParameters, _dt: float
 ) -> tuple[Tensor, NeuronState]:
     v = p.bias.inject(state.v + x, state.t)
-    if p.cap is None:
-        z = (v >= p.theta).to(v.dtype)
-    else:
-        up = (v >= p.theta) & (state.n < p.cap)
-        z = up.to(v.dtype) - ((v < 0) & (state.n > 0)).to(v.dtype)
-    return z, NeuronState(v - p.theta * z, state.n + z, state.t + 1)
+    z, n = _where(torch.ge, v, p.theta), state.n
+    if p.cap is not None:
+        z *= _where(torch.lt, n, p.cap)
+        z.addcmul_(_where(torch.lt, v, 0), _where(torch.gt, n, 0), value=-1)
+        n = n + z
+    rest = v * (1 - z) if p.hard else torch.addcmul(v, p.theta, z, value=-1)
+    return z, NeuronState(rest, n, state.t + 1)
 
 
 def _integrate(
@@ -164,3 +168,8 @@ def _integrate(
 ) -> tuple[Tensor, IntegratorState]:
     v = p.inject(state.v + x, state.t)
     return v, IntegratorState(v, state.t + 1)
+
+
+def _where(compare: Callable[..., Tensor], a: Tensor, b: Tensor | float) -> Tensor:
+    """Ones where the comparison holds, else zeros; as bools first, they take ten times as long."""
+    return compare(a, b, out=torch.empty_like(a))

@@ -60,10 +60,12 @@ def _node_map(network: Network) -> dict[Any, Callable[[Any], nn.Module]]:
 
     def neuron(node: nir.IF) -> nn.Module:
         record = read_record(node, NeuronRecord, "IF")
-        theta, dims = torch.from_numpy(node.v_threshold), node.v_threshold.ndim
+        theta, dims = torch.from_numpy(node.v_threshold[None]), node.v_threshold.ndim
         v0 = torch.tensor(record.v0, dtype=torch.float64).view(-1, *(1,) * (dims - 1))
         bias = Bias(np.array(record.bias, np.int64), window, ends, dims)
-        return SoftResetCell(NeuronParameters(theta, v0, record.cap, bias))
+        return SoftResetCell(
+            NeuronParameters(theta, v0, record.cap, bias, hard=record.reset == "zero")
+        )
 
     def readout(node: nir.I) -> nn.Module:
         record = read_record(node, ReadoutRecord, "I")

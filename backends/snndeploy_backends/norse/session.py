@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from snndeploy.backend import Probe, Step
 from snndeploy.numerics import BoolArray, Int64Array
 from snndeploy.program import Program
-from snndeploy_backends.exact_floats import exact_dtype, exact_kernels
+from snndeploy_backends.exact_floats import chosen_dtype, exact_kernels
 from snndeploy_backends.norse.mapping import PREFIX, to_torch
 
 
@@ -23,11 +23,13 @@ class NorseSession:
         module: the graph module that nirtorch built; its neurons are Norse `SNNCell`s.
     """
 
-    def __init__(self, program: Program, inputs: Int64Array, steps: int, device: str) -> None:
+    def __init__(
+        self, program: Program, inputs: Int64Array, steps: int, device: str, dtype: str | None
+    ) -> None:
         self.program, self.time = program, 0
-        dtype = exact_dtype(program.network, steps)
-        self.module = to_torch(program.network, dtype, device)
-        self.inputs = torch.from_numpy(inputs).to(device=device, dtype=dtype)
+        chosen = chosen_dtype(program.network, steps, dtype)
+        self.module = to_torch(program.network, chosen, device)
+        self.inputs = torch.from_numpy(inputs).to(device=device, dtype=chosen)
         self.state: dict[str, Any] | None = None
         self.spikes: dict[str, Tensor] = {}
         for layer in program.spiking:

@@ -12,7 +12,7 @@ from torch import Tensor
 from snndeploy.numerics import Int64Array, window_share
 from snndeploy_backends.reference.plan import LayerPlan
 from snndeploy_backends.reference.scan import add_scaled
-from snndeploy_backends.reference.team import Team, share_rows
+from snndeploy_backends.reference.team import Team
 
 MOST_STEPS = 64
 """Steps taken together where no current is computed beforehand."""
@@ -126,8 +126,7 @@ class Drive:
             source = self.sources[name]
             skipped = piece.gathered and index == self.layer.gather_index
             if a < len(source) and not skipped:
-                spikes = source.bytes[a:b].flatten(0, 1)
-                part = share_rows(dense, spikes, self.team).view(b - a, rows, -1)
+                part = dense(source.bytes[a:b].flatten(0, 1)).view(b - a, rows, -1)
                 total = part if total is None else total.add_(part)
         for name, weight in self.layer.scaled:
             if a < len(self.sources[name]):

@@ -89,16 +89,25 @@ class Reference:
         return fold(program, inputs, steps, record, self._options())
 
     def probe(self, program: Program, inputs: Int64Array, steps: int, layer: str) -> Probe:
-        """Step by step, reading the engine's own membranes; currents are what moved them."""
-        session = EngineSession(program, inputs, steps, replace(self._options(), ahead=1))
-        spikes, membranes = [], [session.membrane(layer)]
+        """Step by step, reading the engine's own membranes; currents are what moved them.
+
+        A hard reset leaves no trace of the current, which then is read where it is added.
+        """
+        hard = program.network.reset == "hard"
+        options = replace(self._options(), ahead=1)
+        session = EngineSession(program, inputs, steps, options, layer if hard else "")
+        spikes, currents, membranes = [], [], [session.membrane(layer)]
         try:
             for _ in range(steps):
                 spikes.append(session.step().spikes[layer])
                 membranes.append(session.membrane(layer))
+                if hard:
+                    currents.append(session.last_current())
         finally:
             session.close()
         fired, held = np.stack(spikes, 1), np.stack(membranes, 1)
+        if hard:
+            return Probe(np.stack(currents, 1), held, fired)
         node = program.network.by_name[layer]
         assert isinstance(node, Neuron)
         theta = per_channel(node.threshold, held.ndim - 1)[:, None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,24 @@ from snndeploy.program import Program
 from snndeploy_backends.exact_floats import exact_kernels
 from snndeploy_backends.reference.currents import Spikes
 from snndeploy_backends.reference.plan import Options, Plan, plan
-from snndeploy_backends.reference.team import Team, by_itself
+from snndeploy_backends.reference.team import Team
 from snndeploy_backends.reference.walk import Span, Walk
 
 
 @exact_kernels()
 def fold(
-    program: Program, inputs: Int64Array, steps: int, record: bool, options: Options
+    program: Program,
+    inputs: Int64Array,
+    steps: int,
+    record: bool,
+    options: Options,
+    begin: Callable[..., Walk] = Walk,
 ) -> list[Folded]:
-    """Run grid integers for at most `steps` steps; parts in sample order."""
+    """Run grid integers for at most `steps` steps; parts in sample order.
+
+    Args:
+        begin: makes the walk of some samples, as `Walk` does.
+    """
     prepared = plan(program, steps, options)
     most = min(steps, program.settle_bound) if prepared.signed else steps
     rows, span = _sizes(prepared, len(inputs), most, record, options)
@@ -30,14 +39,12 @@ def fold(
 
     def run(chunk: Int64Array, team: Team | None = None) -> Folded:
         with torch.inference_mode():
-            return _run(Walk(prepared, chunk, options, record, team), span)
+            return _run(begin(prepared, chunk, options, record, team), span)
 
     if options.workers < 2:
         return [run(chunk) for chunk in chunks]
-    with by_itself(), Team(options.workers) as team:
-        if len(chunks) < 2:
-            return [run(chunk, team) for chunk in chunks]
-        return list(team.map(run, chunks))
+    with Team(options.workers, shares=len(chunks) < 2) as team:
+        return team.each(run, chunks) if len(chunks) > 1 else [run(x, team) for x in chunks]
 
 
 def recorded(spikes: Spikes, steps: int, zero: int) -> Int8Array:

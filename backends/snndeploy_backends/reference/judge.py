@@ -10,11 +10,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from snndeploy import linear_ops
-from snndeploy.backend import BackendStatus, Probe, Step
+from snndeploy.backend import BackendStatus, Probe, Response, Step
 from snndeploy.layers import Layer
+from snndeploy.nirfile import ForeignGraph
 from snndeploy.nodes import MaxPool2d, Neuron, Output
-from snndeploy.numerics import BoolArray, Int64Array, fire, window_share
+from snndeploy.numerics import BoolArray, FloatArray, Int64Array, fire, window_share
 from snndeploy.program import Program
+from snndeploy_backends.reference import foreign_judge
 
 
 class JudgeSession:
@@ -24,6 +26,7 @@ class JudgeSession:
         self.layers, self.network = program.layers, program.network
         self.inputs, self.time = inputs, 0
         self.exact = self.network.mode == "exact"
+        self.hard = self.network.reset == "hard"
         self.membrane: dict[str, Int64Array] = {}
         self.count: dict[str, Int64Array] = {}
         self.current: dict[str, Int64Array] = {}
@@ -65,7 +68,12 @@ class JudgeSession:
         if isinstance(node, Neuron):
             theta = linear_ops.per_channel(node.threshold, current.ndim)
             self.membrane[name], self.count[name], spikes = fire(
-                self.membrane[name], self.count[name], theta, node.levels, signed=self.exact
+                self.membrane[name],
+                self.count[name],
+                theta,
+                node.levels,
+                signed=self.exact,
+                hard=self.hard,
             )
             return spikes.astype(np.int64)
         if isinstance(node, MaxPool2d):
@@ -112,3 +120,7 @@ class Judge:
             currents.append(session.current[layer])
             membranes.append(session.membrane[layer])
         return Probe(np.stack(currents, 1), np.stack(membranes, 1), np.stack(spikes, 1))
+
+    def respond(self, graph: ForeignGraph, inputs: FloatArray, record: bool) -> Response:
+        """Run a NIR graph that another tool wrote."""
+        return foreign_judge.respond(graph, inputs, record)

@@ -107,6 +107,7 @@ class Plan:
     Attributes:
         layers: without the input, the readout last.
         signed: exact mode.
+        hard: a spike sets its membrane to 0.
         per_step: the input comes step by step.
         state_bytes: membranes and counts of one sample.
         spike_bytes: the most spikes of one sample and step that are alive together.
@@ -115,6 +116,7 @@ class Plan:
 
     layers: tuple[LayerPlan, ...]
     signed: bool
+    hard: bool
     per_step: bool
     window: int
     steps: int
@@ -183,6 +185,7 @@ def _prepare(program: Program, steps: int, kinds: Kinds) -> Plan:
     return Plan(
         layers=tuple(found),
         signed=signed,
+        hard=network.reset == "hard",
         per_step=network.input.per_step,
         window=network.window,
         steps=steps,
@@ -233,7 +236,8 @@ def _layer_plan(
             continue
         shape = network.shapes[path.source]
         weights = projections.only_weights(path, shape)
-        if state == torch.int32 and dtype == torch.float32 and weights is not None and len(theta):
+        fits = state == torch.int32 and dtype == torch.float32 and network.reset == "soft"
+        if fits and weights is not None and len(theta):
             found = gather(*weights, signed=zero == 1, theta=theta)
             if found is not None and (best is None or found.weight.size > best.weight.size):
                 best, index = found, len(spiking)

@@ -36,6 +36,7 @@ class Population:
         membrane, count: (n, K).
         levels: the cap on the counts.
         signed: exact mode (cap, negative spikes); otherwise the counts are not used.
+        hard: a spike sets the membrane to 0; otherwise it subtracts theta.
     """
 
     theta: Tensor
@@ -43,6 +44,7 @@ class Population:
     count: Tensor
     levels: int
     signed: bool
+    hard: bool = False
 
 
 def repeated(values: Tensor, neurons: int) -> Tensor:
@@ -104,7 +106,10 @@ def _scan_torch(
             n += spikes
         else:
             spikes = (v >= theta).to(v.dtype)
-        v -= theta * spikes
+        if population.hard:
+            v *= 1 - spikes
+        else:
+            v -= theta * spikes
         out[t] = spikes + int(population.signed)
     return _events(out, int(population.signed))
 
@@ -138,6 +143,8 @@ def _scan_numba(
     )
     loops = compiled()
     kernel = loops.scan_signed if population.signed else loops.scan_unsigned
+    if population.hard:
+        kernel = loops.scan_hard
     share(kernel, arguments, range(units), team, 0.2 * units * steps * block)
     total: Int64Array = events.reshape(rows, -1, steps).sum(axis=1).T
     return total

@@ -112,6 +112,47 @@ def scan_unsigned(
 
 
 @njit(nogil=True, cache=True)
+def scan_hard(
+    current: Any,
+    bias: Any,
+    theta: Any,
+    membrane: Any,
+    count: Any,  # noqa: ARG001
+    levels: int,  # noqa: ARG001
+    out: Any,
+    events: Any,
+    first: int,
+    last: int,
+) -> None:
+    """Rate mode with hard reset: like `scan_unsigned`, a spike leaving a membrane of 0."""
+    width, block = membrane.shape[1], len(theta)
+    blocks = -(-width // block)
+    kind = membrane.dtype.type
+    zero = kind(0)
+    moving = int(current.shape[0] > 1)
+    for unit in range(first, last):
+        sample, low = unit // blocks, (unit % blocks) * block
+        high = min(low + block, width)
+        v = membrane[sample, low:high]
+        for t in range(out.shape[0]):
+            spikes = out[t, sample, low:high]
+            if current.shape[0]:
+                drive = current[t * moving, sample, low:high]
+                for i in range(high - low):
+                    v[i] += kind(drive[i])
+            if bias.shape[0]:
+                for i in range(high - low):
+                    v[i] += bias[t, i]
+            fired = 0
+            for i in range(high - low):
+                up = v[i] >= theta[i]
+                v[i] = zero if up else v[i]
+                spikes[i] = np.uint8(up)
+                fired += int(up)
+            events[unit, t] = fired
+
+
+@njit(nogil=True, cache=True)
 def add_scaled(total: Any, spikes: Any, weight: Any, zero: int, first: int, last: int) -> None:
     """Add `weight * spike` to `total` (rows, K); weight (block,), repeated along K."""
     width, block = total.shape[1], len(weight)

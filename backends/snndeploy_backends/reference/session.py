@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from itertools import pairwise
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,11 +14,8 @@ from snndeploy.program import Program
 from snndeploy_backends.exact_floats import exact_kernels
 from snndeploy_backends.reference.folded import recorded
 from snndeploy_backends.reference.plan import Options, plan
-from snndeploy_backends.reference.team import Team, by_itself
+from snndeploy_backends.reference.team import S, T, Team
 from snndeploy_backends.reference.walk import Span, Walk
-
-S = TypeVar("S")
-T = TypeVar("T")
 
 MOST_AHEAD = 4
 """Steps that are computed at once, at most."""
@@ -33,15 +28,19 @@ class EngineSession:
     was computed beyond a sample's stop is dropped.
     """
 
-    def __init__(self, program: Program, inputs: Int64Array, steps: int, options: Options) -> None:
-        self.plan, self.options = plan(program, steps, options), options
-        workers = max(min(options.workers, len(inputs)), 1)
-        self.team = Team(options.workers) if options.workers > 1 else None
+    def __init__(
+        self, program: Program, inputs: Int64Array, steps: int, options: Options, watch: str = ""
+    ) -> None:
+        self.program, self.options = program, options
+        self.plan = plan(program, steps, options)
+        workers = min(options.workers, len(inputs))
+        several = options.workers > 1
+        self.team = Team(options.workers, shares=workers < 2) if several else None
         cuts = np.linspace(0, len(inputs), workers + 1).astype(int)
 
         def start(rows: tuple[int, int]) -> Walk:
             with torch.inference_mode():
-                return Walk(self.plan, inputs[slice(*rows)], options, True, None)
+                return Walk(self.plan, inputs[slice(*rows)], options, True, None, watch)
 
         self.walks = self._in_parallel(start, list(pairwise(cuts)))
         self.spans: list[Span] = []
@@ -50,6 +49,8 @@ class EngineSession:
 
     def step(self) -> Step:
         """Advance by one logical step."""
+        if not sum(map(len, self.alive)):
+            return self._nothing()
         if self.at == self.ready:
             self._compute()
         t, self.at = self.at, self.at + 1
@@ -93,6 +94,19 @@ class EngineSession:
         """The membranes (n, *shape) of a layer after the steps that were computed."""
         return np.concatenate([walk.membrane(name) for walk in self.walks])
 
+    def last_current(self) -> Int64Array:
+        """What reached the watched layer at the last step that was computed, (n, *shape)."""
+        return np.concatenate([walk.last_current() for walk in self.walks])
+
+    def _nothing(self) -> Step:
+        """A step of no samples."""
+        spiking = self.program.spiking
+        return Step(
+            np.zeros((0, *self.program.layers[-1].shape), np.int64),
+            {layer.name: np.zeros((0, *layer.shape), np.int8) for layer in spiking},
+            {layer.name: np.zeros(0, np.int64) for layer in spiking},
+        )
+
     def _compute(self) -> None:
         """The next steps, of the samples that are left.
 
@@ -120,9 +134,10 @@ class EngineSession:
 
     def _in_parallel(self, work: Callable[[S], T], parts: Sequence[S]) -> list[T]:
         """One thread a part; a single part in the calling one, so that helpers are free."""
-        with exact_kernels(), by_itself() if self.team else nullcontext():
-            run = map if self.team is None or len(parts) < 2 else self.team.map
-            return list(run(work, parts))
+        with exact_kernels():
+            if self.team is None or len(parts) < 2:
+                return [work(part) for part in parts]
+            return self.team.each(work, parts)
 
 
 class _Spikes(Mapping[str, Int8Array]):

@@ -1,50 +1,49 @@
-"""Threads that share the work of one layer, in place of PyTorch's own.
-
-Those of PyTorch (OpenMP) spin for a while after each call, and would take the cores from ours. So
-each thread here, and the calling one while it works, runs PyTorch's kernels by itself.
-"""
+"""Threads that take samples, or shares of one layer's work, beside PyTorch's own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 
-from snndeploy_backends.reference.kernels import Map
+S = TypeVar("S")
+T = TypeVar("T")
 
 _WORTH_SHARING_NS = 250_000
 """What a piece of work must take for another thread to be woken, which takes some 60,000."""
-
-_BYTES_PER_NS = 0.5
-"""Spikes that a dense kernel takes in, roughly."""
 
 
 class Team(ThreadPoolExecutor):
     """Helpers of the calling thread, started as they are needed.
 
     Args:
-        size: the threads that work at a time, the calling one among them unless it waits.
+        size: the threads that work at a time.
+        shares: whether the calling one is among them; else it waits. Not a helper more than there
+            is work for: their turns would cost more than they bring.
     """
 
-    def __init__(self, size: int) -> None:
-        super().__init__(size, initializer=torch.set_num_threads, initargs=(1,))
+    def __init__(self, size: int, shares: bool) -> None:
+        super().__init__(max(size - shares, 1))
         self.size = size
 
+    def each(self, work: Callable[[S], T], parts: Sequence[S]) -> list[T]:
+        """The work of each part, one thread a part, which runs PyTorch's kernels by itself.
 
-@contextmanager
-def by_itself() -> Iterator[None]:
-    """The calling thread runs PyTorch's kernels by itself, for as long as the block lasts."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+        PyTorch's own threads (OpenMP) would spin for a while after each call, on our cores.
+        """
+
+        def alone(part: S) -> T:
+            torch.set_num_threads(1)
+            return work(part)
+
+        threads = torch.get_num_threads()
+        try:
+            return list(self.map(alone, parts))
+        finally:
+            torch.set_num_threads(threads)
 
 
 def share(
@@ -69,21 +68,6 @@ def share(
     kernel(*arguments, begin + first.start, begin + first.stop)
     for helper in helpers:
         helper.result()
-
-
-def share_rows(dense: Map, spikes: Tensor, team: Team | None) -> Tensor:
-    """A dense kernel's sums of all rows."""
-    first, *others = _parts(len(spikes), team, spikes.numel() / _BYTES_PER_NS)
-    if team is None or not others:
-        return dense(spikes)
-    helpers = [team.submit(_inferred, dense, spikes[part.start : part.stop]) for part in others]
-    sums = dense(spikes[first.start : first.stop])
-    return torch.cat([sums, *(helper.result() for helper in helpers)])
-
-
-@torch.inference_mode()
-def _inferred(dense: Map, spikes: Tensor) -> Tensor:
-    return dense(spikes)
 
 
 def _parts(count: int, team: Team | None, nanoseconds: float) -> list[range]:

@@ -53,6 +53,7 @@ class Walk:
         inputs: grid integers (n, *input shape), or (n, F, *input shape) step by step.
         keep_spikes: whether spans hold the spikes of all layers.
         team: threads that share the work of one layer.
+        watch: a layer of neurons whose `current` (T, n, K) is kept until the next span.
     """
 
     def __init__(
@@ -62,13 +63,15 @@ class Walk:
         options: Options,
         keep_spikes: bool,
         team: Team | None,
+        watch: str = "",
     ) -> None:
         self.plan, self.rows, self.time = plan, len(inputs), 0
         self.options, self.keep_spikes, self.team = options, keep_spikes, team
         self.neurons: dict[str, Population] = {}
-        self.teams: dict[str, PoolState] = {}
+        self.pools: dict[str, PoolState] = {}
         self.total = np.zeros((self.rows, plan.layers[-1].layer.neurons), np.int64)
         self.inputs = torch.from_numpy(inputs.copy()).to(options.device)
+        self.watch, self.current = watch, np.zeros((0, 0, 0), np.int64)
         self.constant: dict[str, Tensor] = {}
         if not plan.per_step:
             self.constant = self._input_currents(self.inputs[None])
@@ -97,7 +100,7 @@ class Walk:
                 source = values[layer.layer.projections[0].source]
                 values[name] = self._max_pool(layer, layer.layer.node, source)
             else:
-                values[name] = self._integrate(layer, drive(layer), span)
+                values[name] = self.integrate(layer, drive(layer), span)
             events[name] = values[name].events
             if not self.keep_spikes:
                 for other in self.plan.layers[:index]:
@@ -105,7 +108,7 @@ class Walk:
                         values.pop(other.layer.name, None)
         active = max((len(x) for x in events.values()), default=0)
         steps = min(span, max(active + 1, left, fed)) if signed else span
-        logits = self._read_out(drive(readout), steps)
+        logits = self.read_out(drive(readout), steps)
         self.time += steps
         settled = signed and active < steps and self.time >= self.plan.window
         return Span(logits, values if self.keep_spikes else {}, events, settled)
@@ -116,6 +119,13 @@ class Walk:
         state = self._population(layer).membrane.view(self.rows, *layer.shape)
         held: Int64Array = channels_first(state).cpu().numpy().astype(np.int64)
         return held
+
+    def last_current(self) -> Int64Array:
+        """What reached the watched layer at the last step, (n, *shape)."""
+        layer = next(x for x in self.plan.layers if x.layer.name == self.watch)
+        last = torch.from_numpy(self.current[-1]).view(self.rows, *layer.shape)
+        found: Int64Array = channels_first(last).numpy()
+        return found
 
     def keep(self, rows: Int64Array) -> Int64Array:
         """Go on with some of the samples, and return where each of them is from now on.
@@ -135,8 +145,8 @@ class Walk:
         for name, state in self.neurons.items():
             membrane, count = compacted(state.membrane), compacted(state.count)
             self.neurons[name] = replace(state, membrane=membrane, count=count)
-        for name, pool in self.teams.items():
-            self.teams[name] = PoolState(compacted(pool.count), compacted(pool.pooled))
+        for name, pool in self.pools.items():
+            self.pools[name] = PoolState(compacted(pool.count), compacted(pool.pooled))
         self.constant = {name: compacted(x[0])[None] for name, x in self.constant.items()}
         if self.plan.per_step:
             self.inputs = compacted(self.inputs)
@@ -156,12 +166,14 @@ class Walk:
                 currents[layer.layer.name] = first.reshape(len(frames), self.rows, -1)
         return currents
 
-    def _integrate(self, layer: LayerPlan, drive: Drive, span: int) -> Spikes:
+    def integrate(self, layer: LayerPlan, drive: Drive, span: int) -> Spikes:
         """What a population emits."""
         driven = drive.steps
         steps = min(span, driven + layer.levels) if self.plan.signed else span
         state = self._population(layer)
         out = state.membrane.new_empty((steps, *state.membrane.shape), dtype=torch.uint8)
+        if layer.layer.name == self.watch:
+            self.current = np.zeros(out.shape, np.int64)
         events = np.zeros((steps, self.rows), np.int64)
         for piece in drive.pieces(self.rows):
             self._advance(layer, drive, state, piece, out, events)
@@ -182,6 +194,8 @@ class Walk:
         """One piece of time: fills its steps of `out` and `events`."""
         current, shares = drive.current(piece, self.rows), drive.bias(piece)
         steps = slice(piece.first, piece.last)
+        if layer.layer.name == self.watch:
+            self._note(steps, current, shares)
         if piece.gathered:
             assert layer.gather is not None
             source = drive.sources[layer.gather_source]
@@ -191,6 +205,14 @@ class Walk:
             return
         bias = None if shares is None else torch.from_numpy(shares).to(state.theta)
         events[steps] = scan(self.options.scan, state, current, bias, out[steps], self.team)
+
+    def _note(self, steps: slice, current: Tensor | None, shares: Int64Array | None) -> None:
+        """Keep what reaches the watched layer; what is gathered has no current to keep."""
+        kept = self.current[steps]
+        if current is not None:
+            kept += current.cpu().numpy().astype(np.int64)
+        if shares is not None:
+            kept += np.tile(shares, kept.shape[2] // shares.shape[1])[:, None]
 
     def _trimmed(self, layer: LayerPlan, out: Tensor, events: Int64Array) -> Spikes:
         """Without the silence at the end."""
@@ -204,24 +226,24 @@ class Walk:
             membrane = v0.repeat(self.rows, 1)
             count = torch.zeros_like(membrane) if self.plan.signed else membrane[:, :0]
             self.neurons[name] = Population(
-                layer.theta, membrane, count, layer.levels, self.plan.signed
+                layer.theta, membrane, count, layer.levels, self.plan.signed, self.plan.hard
             )
         return self.neurons[name]
 
     def _max_pool(self, layer: LayerPlan, node: MaxPool2d, source: Spikes) -> Spikes:
         """What the maxima of the counts gain at each step."""
         name, x = layer.layer.name, source.bytes
-        if name not in self.teams:
+        if name not in self.pools:
             dtype = torch.uint8 if layer.levels < 256 else torch.int32
-            self.teams[name] = PoolState(
+            self.pools[name] = PoolState(
                 x.new_zeros(x.shape[1:], dtype=dtype),
                 x.new_zeros((self.rows, *layer.shape), dtype=dtype),
             )
         out = x.new_empty((len(x), self.rows, *layer.shape))
-        arguments = (node, self.teams[name], x, int(self.plan.signed), out, self.team)
+        arguments = (node, self.pools[name], x, int(self.plan.signed), out, self.team)
         return self._trimmed(layer, out, scan_pool(self.options.scan, *arguments))
 
-    def _read_out(self, drive: Drive, steps: int) -> Int64Array:
+    def read_out(self, drive: Drive, steps: int) -> Int64Array:
         """The readout's membranes after each step, int64 (n, T, classes)."""
         gains = np.zeros((steps, *self.total.shape), np.int64)
         for piece in drive.pieces(self.rows):

@@ -113,8 +113,7 @@ def _state(
         current = int(place.neurons(probe.currents)[at])
     else:
         current = int(evidence.input[at])
-        spent = int(evidence.threshold[place.index]) * emitted
-        membrane = int(evidence.membrane[at]) + spent - current
+        membrane = int(evidence.arrived[at]) - current
     return NeuronState(
         backend=run.trace.backend,
         membrane=membrane,

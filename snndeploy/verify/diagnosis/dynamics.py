@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -13,6 +13,16 @@ from snndeploy.verify.diagnosis.evidence import Evidence, Seen
 
 Word: TypeAlias = Callable[[Int64Array], Int64Array]
 Reset: TypeAlias = Callable[["Dynamics", Int64Array, Int64Array], Int64Array]
+
+
+def subtract(d: Dynamics, v: Int64Array, spike: Int64Array) -> Int64Array:
+    """Soft reset."""
+    return v - d.threshold * spike
+
+
+def to_zero(d: Dynamics, v: Int64Array, spike: Int64Array) -> Int64Array:
+    """Hard reset, of spikes of +1."""
+    return np.where(spike > 0, 0, v - d.threshold * spike)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +49,15 @@ class Dynamics:
     strict: bool = False
     falls_at: int = -1
     any_count: bool = False
-    reset: Reset = lambda d, v, spike: v - d.threshold * spike
+    reset: Reset = subtract
     word: Word = lambda v: v
 
     @staticmethod
     def of(evidence: Evidence) -> Dynamics:
         """The definition of these neurons."""
         signed = evidence.fires and not evidence.rate
-        return Dynamics(evidence.threshold, evidence.v0, evidence.fires, signed, evidence.cap)
+        found = Dynamics(evidence.threshold, evidence.v0, evidence.fires, signed, evidence.cap)
+        return replace(found, reset=to_zero) if evidence.hard else found
 
     def run(self, currents: Int64Array) -> Prediction:
         """The spikes and membranes (N, T, P) that input currents (N, T, P) cause."""

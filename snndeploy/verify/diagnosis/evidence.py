@@ -5,6 +5,8 @@ spikes of its sources, and its membrane from
 
     v[t] + theta * n[t] = v0 + sum of the currents up to t.
 
+With hard reset it is the sum of the currents since its own last spike.
+
 A backend that is `Probing` shows the currents and membranes that it has itself.
 """
 
@@ -52,6 +54,7 @@ class Evidence:
         threshold, v0, bias: int64 (P,); the threshold of a readout is 0.
         cap: the largest net count; None without one.
         rate: whether bias goes on after the window and spikes are unsigned.
+        hard: whether a spike sets the membrane to 0.
         window: of the network.
         sources: the layer that each projection comes from.
         terms: int64 (N, T, P) for each projection: the current that its source's spikes cause.
@@ -69,6 +72,7 @@ class Evidence:
     bias: Int64Array
     cap: int | None
     rate: bool
+    hard: bool
     window: int
     sources: tuple[str, ...]
     terms: tuple[Int64Array, ...]
@@ -99,9 +103,38 @@ class Evidence:
 
     @cached_property
     def membrane(self) -> Int64Array:
-        """The membrane after each step by the invariant, from the backend's own spikes."""
-        membrane: Int64Array = self.v0 + np.cumsum(self.input, axis=1)
+        """The membrane after each step, from the backend's own spikes: see above."""
+        if self.hard:
+            return self.kept(self._added)[1]
+        membrane: Int64Array = np.cumsum(self._added, axis=1)
         return membrane - self.threshold * self.count
+
+    @cached_property
+    def arrived(self) -> Int64Array:
+        """The membrane of each step before its reset, (N, T, P)."""
+        if self.hard:
+            return self.kept(self._added)[0]
+        return self.membrane + self.threshold * self.spikes
+
+    @property
+    def _added(self) -> Int64Array:
+        """What a membrane receives at each step, v0 at the first."""
+        added = self.input.copy()
+        added[:, 0] += self.v0
+        return added
+
+    def kept(self, added: Int64Array) -> tuple[Int64Array, Int64Array]:
+        """What a membrane holds of amounts (N, T, P), before the reset of each step and after."""
+        total: Int64Array = np.cumsum(added, axis=1)
+        if not self.hard:
+            return total, total
+        total = np.broadcast_to(total, self.spikes.shape)
+        steps = np.arange(total.shape[1])[:, None]
+        last = np.maximum.accumulate(np.where(self.spikes > 0, steps, -1), axis=1)
+        gone = np.where(last >= 0, np.take_along_axis(total, np.maximum(last, 0), axis=1), 0)
+        before = total.copy()
+        before[:, 1:] -= gone[:, :-1]
+        return before, total - gone
 
     def only(self, rows: slice, neurons: slice) -> Evidence:
         """The same for some of the samples and neurons."""
@@ -166,6 +199,7 @@ def neuron_evidence(
         bias=place.channels(node.bias),
         cap=node.levels if isinstance(node, Neuron) and network.mode == "exact" else None,
         rate=network.mode == "rate",
+        hard=network.reset == "hard",
         window=network.window,
         sources=tuple(projection.source for projection in place.layer.projections),
         terms=tuple(terms),

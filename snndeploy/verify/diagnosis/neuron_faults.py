@@ -15,7 +15,14 @@ import numpy as np
 from snndeploy.numerics import Int64Array, word_limits
 from snndeploy.verify.diagnosis.causes import Cause
 from snndeploy.verify.diagnosis.delays import early_by, late_by, shifted
-from snndeploy.verify.diagnosis.dynamics import Dynamics, Prediction, Word, definition
+from snndeploy.verify.diagnosis.dynamics import (
+    Dynamics,
+    Prediction,
+    Word,
+    definition,
+    subtract,
+    to_zero,
+)
 from snndeploy.verify.diagnosis.evidence import Evidence
 
 WORDS = (8, 16, 24, 32)
@@ -29,16 +36,12 @@ Share: TypeAlias = Callable[[Evidence, Int64Array], Int64Array]
 _PLAIN = "is a plain integrate-and-fire neuron: it resets to 0 and knows neither -1 nor a cap"
 
 
-def _to_zero(d: Dynamics, v: Int64Array, spike: Int64Array) -> Int64Array:
-    return np.where(spike > 0, 0, v - d.threshold * spike)
-
-
 def _to_v0(d: Dynamics, v: Int64Array, spike: Int64Array) -> Int64Array:
     return np.where(spike > 0, d.v0, v - d.threshold * spike)
 
 
 def _plain(d: Dynamics) -> Dynamics:
-    return replace(d, signed=False, cap=None, reset=_to_zero)
+    return replace(d, signed=False, cap=None, reset=to_zero)
 
 
 _CHANGES: tuple[Change, ...] = (
@@ -61,7 +64,12 @@ _CHANGES: tuple[Change, ...] = (
     (
         "reset",
         "sets the membrane to 0 when it fires +1, where the threshold is to be subtracted",
-        lambda d: replace(d, reset=_to_zero),
+        lambda d: replace(d, reset=to_zero),
+    ),
+    (
+        "reset",
+        "subtracts the threshold when it fires, where the membrane is to be set to 0",
+        lambda d: replace(d, reset=subtract),
     ),
     (
         "reset",

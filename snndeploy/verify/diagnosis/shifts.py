@@ -18,10 +18,14 @@ from numpy.typing import NDArray
 
 from snndeploy.numerics import BoolArray, Int64Array
 from snndeploy.verify.diagnosis.causes import Finding
+from snndeploy.verify.diagnosis.dynamics import Dynamics
 from snndeploy.verify.diagnosis.evidence import Evidence
 from snndeploy.verify.diagnosis.synapses import Synapses
 
 LIMIT = 1 << 60
+MOST_TRIED, TRIED_ON_ALL = 1 << 12, 256
+"""Of other biases where a reset is hard."""
+
 _NONE = np.zeros(1, np.int64)
 
 
@@ -56,9 +60,10 @@ def shifts(evidence: Evidence, synapses: Iterable[Synapses]) -> Iterator[Finding
         synapses: of the same neurons and samples.
     """
     if evidence.fires:
-        yield from _threshold(evidence)
+        yield from (_fires_at if evidence.hard else _threshold)(evidence)
         yield from _start(evidence)
-    yield from _bias(evidence)
+    tried = evidence.hard and evidence.fires
+    yield from (_bias_by_trial if tried else _bias)(evidence)
     for each in synapses:
         yield from _weights(evidence, each)
     if not evidence.fires:
@@ -72,19 +77,27 @@ def _threshold(evidence: Evidence) -> Iterator[Finding]:
     if found and theta + found[1] >= 1:
         other = _values(theta, (max(found[0], 1 - theta), found[1]))
         yield Finding("threshold", f"behaves as if the threshold were {other}, not {theta}")
-    found = _interval(evidence, Shift(_NONE - 1, _NONE, _NONE, _NONE))
-    if found:
-        does = f"fires at {_values(theta, found)}, not at {theta}, and subtracts {theta}"
-        yield Finding("threshold", does)
+    yield from _fires_at(evidence)
     found = _interval(evidence, Shift(-before, -before, -after, _NONE))
     if found:
         does = f"subtracts {_values(theta, found)} at a spike, not the threshold of {theta}"
         yield Finding("reset", does)
 
 
+def _fires_at(evidence: Evidence) -> Iterator[Finding]:
+    theta = int(evidence.threshold[0])
+    found = _interval(evidence, Shift(_NONE - 1, _NONE, _NONE, _NONE))
+    if found:
+        leaves = "leaves 0" if evidence.hard else f"subtracts {theta}"
+        does = f"fires at {_values(theta, found)}, not at {theta}, and {leaves}"
+        yield Finding("threshold", does)
+
+
 def _start(evidence: Evidence) -> Iterator[Finding]:
-    one = _NONE + 1
-    found = _interval(evidence, Shift(one, one, one, _NONE, start=1))
+    once = np.zeros_like(evidence.input)
+    once[:, 0] = 1
+    before, after = evidence.kept(once)
+    found = _interval(evidence, Shift(before, before, after, _NONE, start=1))
     if found:
         v0 = int(evidence.v0[0])
         yield Finding("reset", f"starts from a membrane of {_values(v0, found)}, not {v0}")
@@ -103,15 +116,40 @@ def _bias(evidence: Evidence) -> Iterator[Finding]:
         yield Finding("weight", f"receives as if the channel's bias were {other}, not {bias}")
 
 
+def _bias_by_trial(evidence: Evidence) -> Iterator[Finding]:
+    """What a hard reset leaves of a bias is not linear in it, so others are tried.
+
+    First on the neuron that differs, all at once; then the nearest that remain on all evidence.
+    """
+    bias, index = int(evidence.bias[0]), evidence.index
+    one = evidence.only(slice(1), slice(index, index + 1))
+    steps = np.arange(one.spikes.shape[1])[:, None]
+
+    def others(of: Evidence, deltas: Int64Array) -> Int64Array:
+        total = bias + deltas
+        share = (total * (steps + 1)) // of.window - (total * steps) // of.window
+        return of.input - of.bias_share + share
+
+    deltas = np.arange(-MOST_TRIED, MOST_TRIED + 1)
+    spikes = Dynamics.of(one).run(others(one, deltas)).spikes
+    differs = ((spikes != one.spikes) & one.running[:, :, None]).any(axis=(0, 1))
+    left = deltas[~differs]
+    for delta in left[np.argsort(np.abs(left), kind="stable")][:TRIED_ON_ALL]:
+        if Dynamics.of(evidence).run(others(evidence, delta[None])).fits(evidence):
+            does = f"receives as if the channel's bias were {bias + delta}, not {bias}"
+            yield Finding("weight", does)
+            return
+
+
 def _weights(evidence: Evidence, synapses: Synapses) -> Iterator[Finding]:
     """First held to the neuron that differs, then, the few that remain, to all the evidence."""
     index = evidence.index
     one = (slice(1), slice(index, index + 1))
     narrow, few = evidence.only(*one), synapses.only(*one)
     for at in synapses.indices():
-        if not _interval(narrow, _arriving(few, at)):
+        if not _interval(narrow, _arriving(narrow, few, at)):
             continue
-        found = _interval(evidence, _arriving(synapses, at))
+        found = _interval(evidence, _arriving(evidence, synapses, at))
         if found:
             weight = int(synapses.weights[at])
             name = ", ".join(map(str, (synapses.channel, *at)))
@@ -119,10 +157,10 @@ def _weights(evidence: Evidence, synapses: Synapses) -> Iterator[Finding]:
             yield Finding("weight", f"{does} {_values(weight, found)}, not {weight}")
 
 
-def _arriving(synapses: Synapses, at: tuple[int, ...]) -> Shift:
+def _arriving(evidence: Evidence, synapses: Synapses, at: tuple[int, ...]) -> Shift:
     current = synapses.arriving(at)
-    total = np.cumsum(current, axis=1)
-    return Shift(total, total, total, current)
+    before, after = evidence.kept(current)
+    return Shift(before, before, after, current)
 
 
 def _values(right: int, deltas: tuple[int, int]) -> str:
@@ -158,7 +196,7 @@ def _interval(evidence: Evidence, shift: Shift) -> tuple[int, int] | None:
 def _decisions(bounds: _Bounds, evidence: Evidence, shift: Shift) -> None:
     spikes, running = evidence.spikes, evidence.running[:, :, None]
     before = evidence.count - spikes
-    membrane = evidence.membrane + evidence.threshold * spikes  # before the reset
+    membrane = evidence.arrived
     may_fire = running & (before < (LIMIT if evidence.cap is None else evidence.cap))
     may_fall = running & (before > 0) & (not evidence.rate)
     fired, fell = spikes == 1, spikes == -1

@@ -1,6 +1,7 @@
 """Entry point of the worker: `python -I main.py <snndeploy folder> [<run folder>]`.
 
-Without a run folder it only imports Lava and prints the versions.
+Without a run folder it only imports Lava and prints the versions. With one it serves
+the parent, in the protocol of `frames.py`.
 
 The environment has no snndeploy, and the parent's site-packages must stay off its path (they
 hold another NumPy). So the two packages are made of their folders alone: their modules can be
@@ -38,25 +39,24 @@ def check() -> int:
 
 
 def work(folder: Path) -> int:
-    """Run the job in `folder`; events go to what was standard output, prints to the errors."""
-    events = os.dup(1)
+    """Serve the parent: frames go to what was standard output, prints to the errors."""
+    replies = os.dup(1)
     os.dup2(2, 1)
     from snndeploy_backends.lava.worker.heart import Heart  # noqa: PLC0415
-    from snndeploy_backends.lava.worker.run import run  # noqa: PLC0415
+    from snndeploy_backends.lava.worker.run import serve  # noqa: PLC0415
 
-    heart = Heart(folder, events)
+    heart = Heart(folder, 0, replies)
     heart.start()
     try:
-        run(folder, heart)
-    except Exception as error:  # noqa: BLE001 - the parent must be told, whatever it is
+        serve(folder, heart)
+    except Exception:  # noqa: BLE001 - the parent has been told
         traceback.print_exc()
-        heart.tell("failed", problem=f"{type(error).__name__}: {error}"[:1000])
         return 1
     return 0
 
 
 def main(arguments: list[str]) -> int:
-    """Check the environment, or run a job."""
+    """Check the environment, or serve."""
     package_from_folder("snndeploy", Path(arguments[0]))
     package_from_folder("snndeploy_backends", Path(__file__).resolve().parents[2])
     return work(Path(arguments[1])) if arguments[1:] else check()

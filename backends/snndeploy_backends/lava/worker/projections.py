@@ -1,79 +1,180 @@
-"""Projections for one sample at a time, faster than `linear_ops` and just as exact.
+"""Projections for a few samples at a time, faster than `linear_ops` and just as exact.
 
-Weighted sums run in float64 BLAS. Range analysis has bounded every partial sum by the state
-word (24 bits on Loihi), far below the 2**53 up to which float64 counts exactly. A convolution
-is a matrix product over columns gathered by an index, which `linear_ops.windows` supplies.
+Weighted sums run in floating point BLAS: in float32 where no partial sum can reach 2**24 times
+the power of two that all weights share, else in float64, where range analysis has bounded them by
+the state word (24 bits on Loihi). A convolution is a matrix product over the columns that its
+windows cover, gathered into a buffer that stays in the cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from snndeploy import linear_ops
-from snndeploy.layers import Projection
-from snndeploy.nodes import Conv2d, Linear, Node, Shape
-from snndeploy.numerics import Int64Array
+from snndeploy.layers import Layer, Projection
+from snndeploy.network import Network
+from snndeploy.nodes import Conv2d, Input, Linear, Node, Scale, Shape, SumPool2d
+from snndeploy.numerics import mantissas
 
-Operation: TypeAlias = Callable[[Int64Array], Int64Array]
+Values: TypeAlias = NDArray[Any]
+Operation: TypeAlias = Callable[[Values], Values]
+
+FLOAT32_EXACT = 1 << 24
 
 
 class CompiledProjection:
-    """One projection, ready to be applied to flat messages of its source."""
+    """One projection, ready to be applied to messages (n, neurons) of its source.
 
-    def __init__(self, projection: Projection, source: Shape) -> None:
-        self.source = source
+    Attributes:
+        source: the layer at its other end.
+        bound: no partial sum of a current has a larger magnitude.
+        columns: the most numbers that one sample's windows or currents hold.
+    """
+
+    def __init__(self, projection: Projection, network: Network) -> None:
+        self.source = projection.source
+        self.shape = shape = network.shapes[projection.source]
         self.operations: list[Operation] = []
-        shape = source
+        self.columns = prod(shape)
+        self.bound = peak(network, projection.source)
         for op in projection.ops:
-            self.operations.append(_compiled(op, shape))
+            operation = _compiled(op, shape, self.bound)
+            self.bound *= _gain(op)
             shape = op.output_shape([shape])
-        self.silence = np.zeros((1, *shape), np.int64)
+            self.operations.append(operation)
+            held = operation.held if isinstance(operation, Convolution) else 0
+            self.columns = max(self.columns, held, prod(shape))
+        self.none = np.zeros((1, *shape), np.int32)
 
-    def __call__(self, message: NDArray[Any]) -> Int64Array:
-        """The current (1, *shape) that a flat message of spikes or input values causes."""
+    def __call__(self, message: Values) -> Values:
+        """The current that messages cause: (n, *shape), or (1, *shape) if all are silent."""
         if not message.any():
-            return self.silence
-        x = message.astype(np.int64).reshape(1, *self.source)
+            return self.none
+        x = message.reshape(-1, *self.shape)
         for operation in self.operations:
             x = operation(x)
         return x
 
 
+class Convolution:
+    """A cross-correlation with buffers that are made once.
+
+    Attributes:
+        held: how many numbers one sample's columns hold.
+    """
+
+    def __init__(self, op: Conv2d, shape: Shape, real: type[Any]) -> None:
+        self.op, self.shape, self.real = op, shape, real
+        out, height, width = op.output_shape([shape])
+        self.kernel = (op.weight.shape[2], op.weight.shape[3])
+        self.weight = op.weight.astype(real).reshape(op.groups, out // op.groups, -1)
+        self.positions = (height, width)
+        self.held = shape[0] * prod(self.kernel) * height * width
+        self.rows = 0
+
+    def __call__(self, x: Values) -> Values:
+        """Integers (n, C, H, W) in, integers in floating point (n, C_out, H_out, W_out) out."""
+        n, op = len(x), self.op
+        if n > self.rows:
+            self._make_room(n)
+        self.inside[:n] = x
+        np.copyto(self.columns[:n], self.windows[:n])
+        columns = self.columns[:n].reshape(n, op.groups, self.weight.shape[2], -1)
+        currents: Values = np.matmul(self.weight, columns)
+        return currents.reshape(n, -1, *self.positions)
+
+    def _make_room(self, rows: int) -> None:
+        channels, height, width = self.shape
+        top, left, bottom, right = self.op.pads
+        padded = np.zeros((rows, channels, top + height + bottom, left + width + right), self.real)
+        self.inside = padded[:, :, top : top + height, left : left + width]
+        stride, dilation = self.op.stride, self.op.dilation
+        span = tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, dilation, strict=True))
+        view = sliding_window_view(padded, span, axis=(2, 3))
+        view = view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+        self.windows = view.transpose(0, 1, 4, 5, 2, 3)
+        self.columns = np.empty((rows, channels, *self.kernel, *self.positions), self.real)
+        self.rows = rows
+
+
+def sources(layer: Layer) -> dict[str, int]:
+    """The layers that send to this one, and how many steps their messages have to wait."""
+    return {projection.source: projection.delay for projection in layer.projections}
+
+
+def compiled(layer: Layer, network: Network) -> list[CompiledProjection]:
+    """The projections into a layer; identity branches from one source become one."""
+    identities: dict[str, Scale] = {}
+    others = []
+    for projection in layer.projections:
+        source, ops = projection.source, projection.ops
+        if len(ops) == 1 and isinstance(ops[0], Scale):
+            weight = ops[0].weight.astype(np.int64)
+            if source in identities:
+                weight = weight + identities[source].weight
+            identities[source] = Scale(ops[0].name, weight)
+        else:
+            others.append(projection)
+    merged = [Projection(source, (op,)) for source, op in identities.items()]
+    return [CompiledProjection(projection, network) for projection in (*others, *merged)]
+
+
 def total_current(
-    projections: Sequence[CompiledProjection], messages: Sequence[NDArray[Any]]
-) -> Int64Array:
-    """The sum over all projections into a layer, (1, *shape)."""
-    first, *rest = (p(m) for p, m in zip(projections, messages, strict=True))
-    for term in rest:
-        first = first + term
-    return first
+    projections: Sequence[CompiledProjection],
+    messages: Mapping[str, Values],
+    integer: type[Any],
+) -> Values:
+    """The sum over all projections into a layer, (n, *shape) or (1, *shape)."""
+    terms = (p(messages[p.source]).astype(integer) for p in projections)
+    total = next(terms)
+    for term in terms:
+        total = total + term
+    return total
 
 
-def _compiled(op: Node, shape: Shape) -> Operation:
+def peak(network: Network, layer: str) -> int:
+    """The largest magnitude that a layer emits in one step."""
+    node = network.by_name[layer]
+    if not isinstance(node, Input):
+        return 1
+    assert node.grid is not None
+    low, high = min(node.grid.low, 0), max(node.grid.high, 0)
+    return high - low if node.per_step else max(high, -low)
+
+
+def _gain(op: Node) -> int:
+    """How much larger than its largest input an output of a linear node can be."""
+    if isinstance(op, Conv2d | Linear):
+        return max(int(np.abs(op.weight).reshape(len(op.weight), -1).sum(axis=1).max()), 1)
+    if isinstance(op, Scale):
+        return max(int(np.abs(op.weight).max()), 1)
+    return prod(op.kernel) if isinstance(op, SumPool2d) else 1
+
+
+def _compiled(op: Node, shape: Shape, bound: int) -> Operation:
     if isinstance(op, Conv2d):
-        return _convolution(op, shape)
+        return Convolution(op, shape, _exact_type(op, bound))
     if isinstance(op, Linear):
-        weight = op.weight.astype(np.float64)
-        return lambda x: (weight @ x[0].astype(np.float64)).astype(np.int64)[None]
-    return lambda x: linear_ops.apply(op, x)
+        real = _exact_type(op, bound)
+        weight = np.ascontiguousarray(op.weight.T.astype(real))
+        return lambda x: x.astype(real) @ weight
+    if isinstance(op, Scale):
+        integer = np.int32 if bound * _gain(op) < 1 << 31 else np.int64
+        factors = linear_ops.per_channel(op.weight.astype(np.int64), 1 + len(shape)).astype(integer)
+        return lambda x: x * factors
+    return lambda x: linear_ops.apply(op, x.astype(np.int64))
 
 
-def _convolution(op: Conv2d, shape: Shape) -> Operation:
-    # Position 0 of the padded vector is the zero that all padding reads.
-    positions = np.arange(1, 1 + int(np.prod(shape)), dtype=np.int64).reshape(1, *shape)
-    kernel = (op.weight.shape[2], op.weight.shape[3])
-    view = linear_ops.windows(positions, kernel, op.stride, op.padding, op.dilation)
-    _, _, height, width, *_ = view.shape
-    index = view[0].transpose(0, 3, 4, 1, 2).reshape(op.groups, -1, height * width).copy()
-    weight = op.weight.astype(np.float64).reshape(op.groups, op.weight.shape[0] // op.groups, -1)
+def _exact_type(op: Conv2d | Linear, bound: int) -> type[Any]:
+    """The narrowest floating point that holds every partial sum.
 
-    def apply(x: Int64Array) -> Int64Array:
-        padded = np.concatenate(([0.0], x.ravel()))
-        out: Int64Array = (weight @ padded.take(index)).astype(np.int64)
-        return out.reshape(1, -1, height, width)
-
-    return apply
+    All weights may have a power of two as a factor; then so have the sums.
+    """
+    _, exponent = mantissas(op.weight)
+    return np.float32 if bound * _gain(op) >> exponent < FLOAT32_EXACT else np.float64

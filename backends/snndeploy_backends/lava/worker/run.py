@@ -1,83 +1,105 @@
-"""Run a job: read it, build one Lava process a layer, run the pipeline, report."""
+"""The worker's work: build one Lava process a layer, then answer requests until the parent ends."""
 
 from __future__ import annotations
 
-import mmap
 import multiprocessing.process
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from snndeploy.layers import Layer, layers
+from snndeploy.errors import WorkerError
+from snndeploy_backends.lava.worker.failures import described, read_failure
+from snndeploy_backends.lava.worker.frames import Decoder, Frame
 from snndeploy_backends.lava.worker.heart import Heart
-from snndeploy_backends.lava.worker.job import (
-    Job,
-    layer_file,
-    probe_files,
-    read_failure,
-    read_job,
-)
+from snndeploy_backends.lava.worker.job import CHANNEL_SLOTS, Job
 from snndeploy_backends.lava.worker.mends import import_lava
-from snndeploy_backends.lava.worker.pipeline import Stage, silent_message
-from snndeploy_backends.lava.worker.populations import WatchedNeurons, populations
-
-CHANNEL_SLOTS = 4
-"""Messages that a channel holds. The phases keep at most two under way."""
+from snndeploy_backends.lava.worker.pipeline import Pipeline
+from snndeploy_backends.lava.worker.projections import sources
 
 
-def run(folder: Path, heart: Heart) -> None:
-    """Simulate the job in `folder`; leave the records, or an error, there.
+class LavaNetwork:
+    """The processes of a pipeline, wired and started.
+
+    Attributes:
+        channels: how many carry messages between layers.
+        actors: its operating system processes.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        import_lava()
+        processes = _connected(pipeline)
+        self.channels = sum(len(names) for x in processes for names in x.heard.values())
+        self.readout = processes[-1]
+        self.actors = _started(self.readout)
+        pipeline.advance = self._run
+
+    def stop(self) -> None:
+        """End all processes and free their shared memory."""
+        if not self.readout.runtime._is_started:
+            self._run(1)  # else Lava does not tell them to end, and waits for them for ever
+        self.readout.stop()
+
+    def _run(self, steps: int) -> None:
+        from lava.magma.core.run_conditions import RunSteps  # noqa: PLC0415
+
+        self.readout.run(RunSteps(num_steps=steps))
+
+
+def serve(folder: Path, heart: Heart) -> None:
+    """Answer the parent's requests until it closes.
 
     Lava's sockets go to the working directory, which is `folder`.
     """
     # Else its sockets lie in a folder of their own that outlives a worker that is killed.
     multiprocessing.process.current_process()._config["tempdir"] = "."  # type: ignore[attr-defined]
-    job = read_job(folder)
-    view = layers(job.network)
-    board = np.frombuffer(mmap.mmap(-1, 16 * len(view)), np.int64).reshape(-1, 2)
-    stages = _stages(job, view, board, folder)
-    import_lava()
-    readout = _connected(job, view, stages)
-    actors = _started(readout)
-    steps = job.physical_steps(view[-1].depth)
-    heart.watch(board, [layer.name for layer in view], actors, steps)
-    _run_steps(readout, steps)
+    requests = _requests(heart)
+    try:
+        pipeline = Pipeline(Job.of(next(requests)), folder)
+        network = LavaNetwork(pipeline)
+        heart.watch(pipeline.board, [stage.name for stage in pipeline.stages], network.actors)
+        processes = [actor.pid for actor in network.actors]
+        heart.tell("ready", processes=processes, channels=network.channels)
+        for request in requests:
+            if request.kind == "close":
+                break
+            _answer(request, pipeline, folder, heart)
+    except Exception as error:
+        heart.tell("failed", failure=described(error, "lava worker"))
+        raise
     heart.rest()
-    heart.tell("done" if read_failure(folder) is None else "error")
-    readout.stop()
+    network.stop()
 
 
-def _stages(job: Job, view: Sequence[Layer], board: Any, folder: Path) -> list[Stage]:
-    stages = []
-    for index, (layer, population) in enumerate(zip(view, populations(job, view), strict=True)):
-        record = None
-        if layer.kind != "input":
-            dtype = np.int64 if layer.kind == "readout" else np.int8
-            record = _record(layer_file(folder, index), dtype, layer, job, job.steps)
-        neurons = _watched(layer, job, folder) if layer.name == job.probe else population
-        stages.append(Stage(neurons, layer, job, record, board[index], folder))
-    return stages
+def _answer(request: Frame, pipeline: Pipeline, folder: Path, heart: Heart) -> None:
+    if request.kind == "begin":
+        inputs: Any = request.arrays["inputs"]
+        pipeline.begin(inputs, request.details["first"])
+    elif request.kind == "spikes":
+        heart.tell("spikes", pipeline.spikes())
+    elif request.kind == "step":
+        if "keep" in request.arrays:
+            pipeline.keep(request.arrays["keep"])
+        pipeline.step()
+        failure = read_failure(folder)
+        if failure is None:
+            heart.tell("step", pipeline.results(request.details["spikes"]))
+        else:
+            heart.tell("failed", failure=failure)
+    else:
+        raise WorkerError(f"an unknown request {request.kind!r}", where="lava protocol")
 
 
-def _watched(layer: Layer, job: Job, folder: Path) -> WatchedNeurons:
-    currents, membranes = probe_files(folder)
-    return WatchedNeurons(
-        layer,
-        job,
-        _record(currents, np.int64, layer, job, job.steps),
-        _record(membranes, np.int64, layer, job, job.steps + 1),
-    )
+def _requests(heart: Heart) -> Iterator[Frame]:
+    """What the parent asks for; if it has gone, the worker goes too."""
+    decoder = Decoder()
+    while data := os.read(heart.requests, 1 << 16):
+        yield from decoder.feed(data)
+    heart.die()
 
 
-def _record(file: Path, dtype: type[Any], layer: Layer, job: Job, steps: int) -> Any:
-    shape = (len(job.inputs), steps, *layer.shape)
-    return np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
-
-
-def _connected(job: Job, view: Sequence[Layer], stages: Sequence[Stage]) -> Any:
-    """One process a layer, wired; returns the readout's."""
+def _connected(pipeline: Pipeline) -> list[Any]:
+    """One process a layer, wired, in the order of the layer view."""
     from snndeploy_backends.lava.worker.processes import layers as processes  # noqa: PLC0415
 
     kinds = {
@@ -87,12 +109,12 @@ def _connected(job: Job, view: Sequence[Layer], stages: Sequence[Stage]) -> Any:
         "readout": processes.ReadoutProcess,
     }
     made: dict[str, Any] = {}
-    for layer, stage in zip(view, stages, strict=True):
-        sources = [silent_message(job.network, p.source) for p in layer.projections]
-        made[layer.name] = kinds[layer.kind](stage, sources)
-        for index, projection in enumerate(layer.projections):
-            made[projection.source].out.connect(getattr(made[layer.name], f"in_{index}"))
-    return made[view[-1].name]
+    for stage in pipeline.stages:
+        heard = [made[name] for name in sources(stage.layer)]
+        process = kinds[stage.layer.kind](stage, heard, pipeline.job.paired)
+        process.connect(heard)
+        made[stage.name] = process
+    return list(made.values())
 
 
 def _started(readout: Any) -> list[multiprocessing.process.BaseProcess]:
@@ -103,9 +125,3 @@ def _started(readout: Any) -> list[multiprocessing.process.BaseProcess]:
         run_cfg=LayerConfig(), compile_config={"pypy_channel_size": CHANNEL_SLOTS}
     )
     return list(readout.runtime._messaging_infrastructure.actors)
-
-
-def _run_steps(readout: Any, steps: int) -> None:
-    from lava.magma.core.run_conditions import RunSteps  # noqa: PLC0415
-
-    readout.run(RunSteps(num_steps=steps))

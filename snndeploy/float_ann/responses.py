@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from snndeploy.float_ann.walk import Walk, over_time, per_channel
 from snndeploy.network import Network
 from snndeploy.nodes import Activation, Array, MaxPool2d, Node, Output, Relu
-from snndeploy.passes.walk import Walk, over_time, per_channel
 
 Response = Callable[[Tensor], Tensor]
 

@@ -46,13 +46,16 @@ FILE_BYTES = 1 << 30
 """From this size on a node's values lie in a file."""
 
 Parameters = dict[str, tuple[Tensor, Tensor | None]]
-"""Weight and bias, float32, by the name of the node."""
+"""Weight and bias by the name of the node."""
 
 
-def parameters_of(network: Network) -> Parameters:
+def parameters_of(network: Network, dtype: torch.dtype = torch.float32) -> Parameters:
     """The weights and biases of a float network."""
     return {
-        node.name: (tensor(node.weight), None if node.bias is None else tensor(node.bias))
+        node.name: (
+            tensor(node.weight, dtype),
+            None if node.bias is None else tensor(node.bias, dtype),
+        )
         for node in network.nodes
         if isinstance(node, Conv2d | Linear)
     }
@@ -66,14 +69,23 @@ class Walk:
         x: (N, *shape) in the model's units.
         steps: 0 for the network as an ANN, else how many to simulate.
         window: steps over which biases and inputs are spread.
+        dtype: of what is computed, float32 or float64.
     """
 
-    def __init__(self, network: Network, x: Array, steps: int = 0, window: int = 0) -> None:
+    def __init__(
+        self,
+        network: Network,
+        x: Array,
+        steps: int = 0,
+        window: int = 0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         self.network, self.samples = network, len(x)
         self.steps, self.share = max(steps, 1), 1 / window if steps else 1.0
-        self._parameters = parameters_of(network)
+        self._dtype = dtype
+        self._parameters = parameters_of(network, dtype)
         self._stations = [node.name for node in network.nodes if _is_station(network, node)]
-        value = tensor(x) * self.share
+        value = tensor(x, dtype) * self.share
         self._kept: dict[str, tuple[Tensor, float]] = {network.input.name: (value, 1.0)}
         largest = max(prod(shape) for shape in network.shapes.values())
         self._chunk = max(1, min(64, CHUNK_BYTES // (4 * largest * self.steps)))
@@ -101,7 +113,7 @@ class Walk:
         """What arrives at a station from its source, for all samples (and steps)."""
         source = self.network.sources[node.name][0]
         shape = self.network.shapes[source]
-        found = room((self.samples * self.steps, *shape), torch.float32)
+        found = room((self.samples * self.steps, *shape), self._dtype)
         for rows, own in self._chunks():
             found[own] = self._value(source, rows)
         return found
@@ -125,7 +137,8 @@ class Walk:
             else:
                 terms = [self._value(name, rows) for name in self.network.sources[node.name]]
                 value = linear_value(node, terms, self._parameters, self.share)
-            store[own] = value if scale == 1.0 else (value / scale).round_().to(store.dtype)
+            is_count = store.dtype == torch.int8
+            store[own] = (value / scale).round_().to(store.dtype) if is_count else value
         self._kept[node.name] = (store, scale)
 
     def pooled(self, node: MaxPool2d) -> None:
@@ -141,7 +154,7 @@ class Walk:
     def value(self, name: str) -> Tensor:
         """What is kept of a node, in the model's units."""
         store, scale = self._kept[name]
-        return store.float() * scale if scale != 1.0 else store
+        return self._real(store, scale)
 
     def mean(self, name: str) -> Tensor:
         """The mean of each channel of what is kept of a node, (C,), float64; a sum over steps."""
@@ -161,9 +174,13 @@ class Walk:
                     store[rows].repeat_interleave(self.steps, 0) if self.steps > 1 else store[rows]
                 )
             own = store[rows.start * self.steps : rows.stop * self.steps]
-            return own.float() * scale if scale != 1.0 else own
+            return self._real(own, scale)
         terms = [self._value(source, rows) for source in self.network.sources[name]]
         return linear_value(self.network.by_name[name], terms, self._parameters, self.share)
+
+    def _real(self, kept: Tensor, scale: float) -> Tensor:
+        """In the model's units: what is kept may be counts."""
+        return kept if kept.dtype == self._dtype else kept.to(self._dtype) * scale
 
     def _chunks(self) -> Iterator[tuple[slice, slice]]:
         """Samples, and the same times the steps."""
@@ -178,7 +195,7 @@ class Walk:
         if small:
             assert isinstance(node, Activation)
             return room(shape, torch.int8), node.ceiling / node.levels
-        return room(shape, torch.float32), 1.0
+        return room(shape, self._dtype), 1.0
 
 
 def _is_station(network: Network, node: Node) -> bool:
@@ -236,7 +253,7 @@ def room(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """An array, in a file without a name if it is large."""
     if prod(shape) * dtype.itemsize < FILE_BYTES:
         return torch.empty(shape, dtype=dtype)
-    kind = np.float32 if dtype == torch.float32 else np.int8
+    kind = {torch.float32: np.float32, torch.float64: np.float64, torch.int8: np.int8}[dtype]
     with tempfile.TemporaryFile() as file:
         return torch.from_numpy(np.memmap(file, kind, "w+", shape=shape))
 
@@ -251,9 +268,10 @@ def per_channel(values: Tensor | FloatArray, like: Tensor) -> Tensor:
     return torch.as_tensor(values, dtype=like.dtype).reshape(-1, *(1,) * (like.ndim - 2))
 
 
-def tensor(array: Array) -> Tensor:
-    """As float32."""
-    return torch.from_numpy(np.array(array, np.float32))
+def tensor(array: Array, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A copy, in float32 or float64."""
+    kind = np.float64 if dtype == torch.float64 else np.float32
+    return torch.from_numpy(np.array(array, kind))
 
 
 def _padded(node: Padded, x: Tensor, fill: float = 0.0) -> Tensor:

@@ -1,0 +1,1 @@
+"""Alone in its folder: Lava executes all files beside a process."""
