@@ -32,7 +32,7 @@ from snndeploy.simulate import simulate
 from snndeploy_backends.lava import environment
 from snndeploy_backends.lava.backend import Lava, RecordedSession
 from snndeploy_backends.lava.limits import check_fits
-from snndeploy_backends.lava.settings import Settings
+from snndeploy_backends.lava.settings import Settings, usable_cores
 from snndeploy_backends.lava.worker.failures import read_failure, record_failure
 from snndeploy_backends.lava.worker.frames import VERSION, Decoder, Frame
 from snndeploy_backends.lava.worker.job import Job
@@ -280,6 +280,9 @@ def test_settings_come_from_arguments_or_the_environment(monkeypatch):
     monkeypatch.setenv("SNNDEPLOY_LAVA_TIMEOUT", "2.5")
     assert Settings.of(None, None, None) == Settings(3, 10**9, 2.5)
     assert Settings.of(1, 2, 3) == Settings(1, 2, 3)
+    with monkeypatch.context() as patch:
+        patch.delenv("SNNDEPLOY_LAVA_WORKERS")
+        assert Settings.of(None, 2, 3) == Settings(usable_cores(), 2, 3, samples_per_worker=32)
     for variable, text in (("WORKERS", "1.5"), ("WORKERS", "0"), ("TIMEOUT", "soon")):
         with monkeypatch.context() as patch, pytest.raises(InputError, match=variable):
             patch.setenv(f"SNNDEPLOY_LAVA_{variable}", text)

@@ -222,7 +222,8 @@ def gather(workers: Sequence[Worker], limits: Limits) -> list[Frame]:
             if worker.waiting:
                 selector.register(worker.requests, selectors.EVENT_WRITE, worker)
         while len(replies) < len(workers):
-            ended = {worker for worker in workers if worker.process.poll() is not None}
+            waited = [worker for worker in workers if worker not in replies]
+            ended = {worker for worker in waited if worker.process.poll() is not None}
             for key, _ in selector.select(0 if ended else _POLL_SECONDS):
                 frames = _attend(key.data, key.fd, selector)
                 if frames is not None:
@@ -230,7 +231,7 @@ def gather(workers: Sequence[Worker], limits: Limits) -> list[Frame]:
                     replies.update((key.data, frame) for frame in frames)
             now, last = time.monotonic(), before
             before, seconds = now, min(now - last, _MOST_AT_ONCE)
-            for worker in workers:
+            for worker in waited:
                 if worker not in replies:
                     worker.check(worker in ended, seconds)
             limits.spend(seconds, workers)
