@@ -29,6 +29,7 @@ from snndeploy.verify import comparison
 from snndeploy.verify.comparison import Planted, compare
 from snndeploy.verify.own_process import run_in_own_process
 from snndeploy.verify.process_memory import descendants_bytes, own_peak_bytes
+from snndeploy_backends.reference.judge import Judge
 
 LINUX = sys.platform == "linux"
 
@@ -292,12 +293,17 @@ def test_what_is_missing_is_named_and_left_out(snndeploy, files, tmp_path, monke
     assert "install lava" in err
 
 
-def test_a_refusal_is_named_and_exits_with_2(snndeploy, files, monkeypatch):
-    def refuse(*_):
+class Refusing(Judge):
+    name = "norse"
+
+    def open(self, program, inputs, steps):
         raise DoesNotFitError("too large", where="layer 'x'", remedy="use less")
 
-    monkeypatch.setattr(type(find_backend("norse")), "open", refuse)
-    monkeypatch.setattr(type(find_backend("norse")), "fold", refuse, raising=False)
+
+def test_a_refusal_is_named_and_exits_with_2(snndeploy, files, monkeypatch):
+    found = comparison.require_backend
+    refusing = {"norse": Refusing()}
+    monkeypatch.setattr(comparison, "require_backend", lambda n: refusing.get(n) or found(n))
     data = ("compare", files / "net.nir", "--data", files / "x.npz", "--no-measure")
     code, out, err = snndeploy(*data, "--backends", "reference,norse,judge")
     assert code == 2
@@ -357,6 +363,8 @@ def test_the_page_is_complete_and_alone(measured, differing, tmp_path):
     text = render_comparison(differing)
     assert "✕ Differ" in text
     assert "norse differs from reference: threshold" in text
+    place = differing.results[1].divergence
+    assert f'<td class="l">{place.layer}, step\N{NO-BREAK SPACE}{place.step}</td>' in text
     assert "Start-up" not in text
     path = save_comparison(measured, tmp_path / "page.html")
     assert path.read_text(encoding="utf-8") == render_comparison(measured)

@@ -79,8 +79,8 @@ class SparseSession:
             emitted = membrane
             if isinstance(node, Neuron):
                 theta = linear_ops.per_channel(node.threshold, membrane.ndim)
-                signed = self.network.mode == "exact"
-                membrane, count, emitted = fire(membrane, count, theta, node.levels, signed)
+                kind = self.network.mode == "exact", self.network.reset == "hard"
+                membrane, count, emitted = fire(membrane, count, theta, node.levels, *kind)
         self.state[layer.name] = fans, membrane, count
         return emitted
 

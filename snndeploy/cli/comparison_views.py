@@ -45,11 +45,13 @@ def show_comparison(found: SideBySide, json: bool) -> None:
 def _show_backends(found: SideBySide) -> None:
     """A row a backend; on a narrow screen in two tables, what came out and what it takes."""
     outcome = ["backend", ">samples", ">accuracy", ">agreement", "spikes"]
+    differs = any(result.divergence is not None for result in found.results)
+    outcome += ["first difference"] * differs
     effort = [">time a sample"]
     measured = any(result.footprint is not None for result in found.results)
     effort += [">start-up", ">peak memory"] * measured
     effort += [">energy", ">latency"] * bool(found.estimates)
-    rows = [(_outcome(found, r), _effort(found, r, measured)) for r in found.results]
+    rows = [(_outcome(found, r, differs), _effort(found, r, measured)) for r in found.results]
     if console.out.width >= WIDE:
         console.table([*outcome, *effort], [[*first, *second] for first, second in rows])
     else:
@@ -61,11 +63,15 @@ def _show_backends(found: SideBySide) -> None:
         console.say(f"\nenergy and latency: of an inference on {found.program.profile.name}")
 
 
-def _outcome(found: SideBySide, result: BackendResult) -> list[str]:
+def _outcome(found: SideBySide, result: BackendResult, differs: bool) -> list[str]:
     verdict = "reference" if result is found.reference else VERDICTS[result.spikes_equal]
     shares = (result.accuracy, result.agreement)
     told = ["" if share is None else f"{share:.2%}" for share in shares]
-    return [result.name, f"{result.samples:,}", *told, verdict]
+    row = [result.name, f"{result.samples:,}", *told, verdict]
+    place = result.divergence
+    if differs:
+        row.append("" if place is None else f"{place.layer}, step {place.step}")
+    return row
 
 
 def _effort(found: SideBySide, result: BackendResult, measured: bool) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import get_args
 
@@ -20,6 +20,16 @@ from snndeploy.simulate import default_steps
 JUDGE = "judge"
 MOST_STEPS = 32
 MODES: tuple[Mode, ...] = get_args(Mode)
+HARD = (
+    "conv_padded",
+    "dense_deep",
+    "levels_fifteen",
+    "steps_of_images",
+    "add_three",
+    "max_pool_overlapping",
+    "resnet",
+)
+"""Structures that are run in rate mode with hard reset, too."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ class Case:
     """One network, its samples, and how long it is run.
 
     Attributes:
-        name: `structure-mode`.
+        name: `structure-mode`, or `structure-hard` for rate mode with hard reset.
         about: what the structure is there for.
         inputs: int64 (N, *shape) on the input grid, or (N, F, *shape) step by step.
         steps: in exact mode until it has settled, in rate mode two windows and a step.
@@ -64,13 +74,15 @@ class Case:
 
 
 def case_names() -> tuple[str, ...]:
-    """The names of all cases, the modes of a structure one behind the other."""
-    return tuple(f"{name}-{mode}" for name in STRUCTURES for mode in MODES)
+    """The names of all cases: both modes of every structure, hard reset of some."""
+    both = tuple(f"{name}-{mode}" for name in STRUCTURES for mode in MODES)
+    return (*both, *(f"{name}-hard" for name in HARD))
 
 
 def some_case_names() -> tuple[str, ...]:
-    """Half of the cases: every structure, in one of the modes by turns."""
-    return tuple(f"{name}-{MODES[i % len(MODES)]}" for i, name in enumerate(STRUCTURES))
+    """Half of the cases: every structure, in one of the modes by turns; hard reset of two."""
+    turns = tuple(f"{name}-{MODES[i % len(MODES)]}" for i, name in enumerate(STRUCTURES))
+    return (*turns, "add_three-hard", "max_pool_overlapping-hard")
 
 
 @cache
@@ -78,9 +90,10 @@ def case(name: str) -> Case:
     """The case of that name; the same numbers on every machine."""
     structure_name, _, mode = name.rpartition("-")
     structure = STRUCTURES[structure_name]
-    (known,) = (m for m in MODES if m == mode)
-    program = Program(structure.network(known))
-    network = program.network
-    steps = default_steps(program) if known == "exact" else 2 * network.window + 1
+    network = structure.network("exact" if mode == "exact" else "rate")
+    if mode == "hard":
+        network = replace(network, reset="hard")
+    program = Program(network)
+    steps = default_steps(program) if mode == "exact" else 2 * network.window + 1
     inputs = samples(network, structure.samples, structure.frames)
     return Case(name, structure.about, program, inputs, min(steps, MOST_STEPS))

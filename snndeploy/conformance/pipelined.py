@@ -95,9 +95,13 @@ class PipelinedSession:
         self.membrane[name] = membrane = self.membrane[name] + current
         if isinstance(node, Neuron):
             theta = linear_ops.per_channel(node.threshold, current.ndim)
-            signed = self.network.mode == "exact"
             self.membrane[name], self.count[name], spikes = fire(
-                membrane, self.count[name], theta, node.levels, signed
+                membrane,
+                self.count[name],
+                theta,
+                node.levels,
+                signed=self.network.mode == "exact",
+                hard=self.network.reset == "hard",
             )
             return spikes.astype(np.int64)
         if isinstance(node, MaxPool2d):

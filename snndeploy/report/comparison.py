@@ -115,6 +115,7 @@ def _backend_table(found: SideBySide) -> Table:
         ("accuracy", "r", lambda r: _share(r.accuracy)),
         ("agreement", "r", lambda r: _share(r.agreement)),
         ("spikes", "l", lambda r: _verdict(found, r)),
+        ("first difference", "l", _first_difference),
         ("time a sample", "r", lambda r: units.seconds(r.seconds_per_sample if r.ran else None)),
         ("start-up", "r", lambda r: units.seconds(r.startup_seconds)),
         ("peak memory", "r", lambda r: units.memory(r.peak_bytes)),
@@ -134,11 +135,12 @@ def _share(value: float | None) -> str:
 def _verdict(found: SideBySide, result: BackendResult) -> str:
     if result is found.reference:
         return "reference"
-    if result.divergence is not None:
-        return (
-            f"{_VERDICTS[False]}, first in {result.divergence.layer}, step {result.divergence.step}"
-        )
     return _VERDICTS[result.spikes_equal]
+
+
+def _first_difference(result: BackendResult) -> str:
+    found = result.divergence
+    return units.NONE if found is None else f"{found.layer}, step\N{NO-BREAK SPACE}{found.step}"
 
 
 def _energy(found: SideBySide, result: BackendResult) -> str:

@@ -60,9 +60,10 @@ class Pipeline:
         """The arrays of a `step` frame."""
         *spiking, readout = (layer.name for layer in self.view[1:])
         counts = [np.count_nonzero(self._last(name), axis=1) for name in spiking]
+        logits = self._last(readout)
         arrays = {
-            "logits": self._last(readout),
-            "events": np.array(counts, np.int64).reshape(len(spiking), -1),
+            "logits": logits,
+            "events": np.array(counts, np.int64).reshape(len(spiking), len(logits)),
         }
         if spikes:
             arrays |= self.spikes()
