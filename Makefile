@@ -39,6 +39,9 @@ smoke: $(VENV)/.ready lava  ## Hold Lava to the definition, and run the benchmar
 	$(BIN)/python benchmarks/exit.py --smoke
 	$(BIN)/python benchmarks/memory.py --smoke
 	$(BIN)/python benchmarks/growth.py --smoke
+	$(BIN)/python benchmarks/energy_validation.py --smoke
+	$(BIN)/python benchmarks/escape.py --smoke
+	$(BIN)/python benchmarks/large_model.py --smoke
 	$(BIN)/python benchmarks/lava.py --smoke
 
 docs: $(VENV)/.ready  ## Build the documentation into site/

@@ -238,7 +238,7 @@ def test_backends_check_runs_the_tiny_network(snndeploy):
 
 
 COMMANDS = [
-    "convert", "inspect", "headroom", "rescale", "export", "run", "compare", "certify",
+    "convert", "inspect", "headroom", "rescale", "export", "run", "lint", "compare", "certify",
     "fidelity", "calibrate-exit", "energy", "placement", "report", "demo", "profiles",
     "profiles list", "profiles show", "profiles check", "profiles diff", "backends",
     "backends install", "backends check",

@@ -60,7 +60,7 @@ def as_float(network: Network) -> Network:
         float_node(n, network.shapes[n.name], factors.get(n.name), biases.get(n.name))
         for n in network.nodes
     ]
-    return network.rewrite(nodes, mode="exact", window=0)
+    return network.rewrite(nodes, mode="exact", window=0, reset="soft")
 
 
 def float_node(node: Node, shape: tuple[int, ...], factor: np.ndarray, bias: np.ndarray) -> Node:

@@ -150,7 +150,7 @@ def _soft(program: Program) -> Program:
 
 def test_a_backend_with_soft_reset_is_named(monkeypatch):
     program = Program(convert(float_network(), mode="rate", reset="hard"))
-    monkeypatch.setattr(comparison, "find_backend", {"judge": Judge(), "soft": Soft()}.get)
+    monkeypatch.setattr(comparison, "require_backend", {"judge": Judge(), "soft": Soft()}.get)
     results = comparison.compare(program, on_grid(program.network, images(6)), ["judge", "soft"])
     diagnosis = results[1].diagnosis
     assert diagnosis is not None

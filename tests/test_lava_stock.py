@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
 import tempfile
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +28,8 @@ from snndeploy_backends.reference.judge import Judge
 
 MISSING = LavaStock().status().missing
 pytestmark = [pytest.mark.lava, pytest.mark.skipif(bool(MISSING), reason=MISSING or "-")]
+
+PATIENCE = 60.0
 
 BUILDERS = ["lava-nc", "lava-dl"]
 
@@ -84,3 +93,61 @@ def test_failures_and_time_outs_leave_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="'soon' is not a number of seconds"):
         LavaStock().open(program, inputs, 2)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="no /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_the_worker_ends_with_its_parent(number, tmp_path):
+    parent = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("test_lava_stock.py")],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _until(lambda: any(tmp_path.glob("*/spikes_0.npy")) and len(_workers(tmp_path)) > 4)
+        shared = _shared_memory(_workers(tmp_path))
+        parent.send_signal(number)
+        parent.wait(PATIENCE)
+    finally:
+        parent.kill()
+        parent.wait()
+    _until(lambda: not _workers(tmp_path) and not any(tmp_path.iterdir()))
+    _until(lambda: shared and not any(path.exists() for path in shared))
+
+
+def _workers(folder: Path) -> list[Path]:
+    """The command lines, in /proc, of a worker whose folder lies in `folder`."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if f"{folder}/snndeploy-stock-".encode() in file.read_bytes():
+                found.append(file)
+    return found
+
+
+def _shared_memory(workers: list[Path]) -> set[Path]:
+    """The segments that they hold."""
+    found = set()
+    for file in workers:
+        with contextlib.suppress(OSError):
+            words = file.with_name("maps").read_text().split()
+            found |= {Path(word) for word in words if word.startswith("/dev/shm/psm_")}
+    return found
+
+
+def _until(holds) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def run_for_minutes() -> None:
+    """Start a run that does not end before somebody ends it."""
+    network = chain()
+    LavaStock().open(Program(network), grid_inputs(network, 5000, 0), 30)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by jobs in the background
+    run_for_minutes()

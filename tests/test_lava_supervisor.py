@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import lava_jobs
 import numpy as np
@@ -92,6 +93,18 @@ def test_a_worker_without_a_beat_hangs(opened, monkeypatch):
     session = opened(printed(READY), printed(ALIVE), "exec sleep 60")
     with pytest.raises(WorkerError, match=r"not a beat for 0 s at (the first step|step 7)"):
         session.step()
+
+
+def test_a_stop_of_this_process_is_not_the_workers_time(opened, monkeypatch):
+    """An hour passes between any two looks at the clock; workers have a second of it."""
+    monkeypatch.setattr(supervisor, "SILENCE_SECONDS", 5.5)
+    hours = iter(range(0, 10**9, 3600))
+    session = opened(printed(READY), "exec sleep 60", timeout_s=None)
+    clock = SimpleNamespace(monotonic=lambda: float(next(hours)), sleep=time.sleep)
+    monkeypatch.setattr(supervisor, "time", clock)
+    with pytest.raises(WorkerError, match="not a beat for 6 s"):
+        session.step()
+    assert session.limits.allowed - session.limits.seconds == 5.0
 
 
 def test_a_worker_that_beats_and_does_nothing_runs_out_of_time(opened):

@@ -30,10 +30,9 @@ from snndeploy.nodes import Linear, Output
 from snndeploy.program import Program
 from snndeploy.simulate import simulate
 from snndeploy_backends.lava import environment
-from snndeploy_backends.lava.backend import Lava
+from snndeploy_backends.lava.backend import Lava, RecordedSession
 from snndeploy_backends.lava.limits import check_fits
-from snndeploy_backends.lava.settings import Settings
-from snndeploy_backends.lava.supervisor import Limits
+from snndeploy_backends.lava.settings import Settings, usable_cores
 from snndeploy_backends.lava.worker.failures import read_failure, record_failure
 from snndeploy_backends.lava.worker.frames import VERSION, Decoder, Frame
 from snndeploy_backends.lava.worker.job import Job
@@ -129,6 +128,21 @@ def test_a_trace_tells_the_start_apart_from_the_steps():
     assert trace.batch_steps == 12
     assert trace.seconds_per_step == (trace.seconds - trace.start_seconds) / 12
     assert trace.samples_per_second == 7 / (trace.seconds - trace.start_seconds)
+
+
+def test_a_recorded_run_is_replayed():
+    program = Program(lava_jobs.skip_network())
+    inputs = grid_inputs(program.network, 3, 0)
+    trace = simulate(Judge(), program, inputs, steps=6)
+    session = RecordedSession(trace.logits, trace.spikes)
+    session.step()
+    session.keep(np.array([True, False, True]))
+    step = session.step()
+    np.testing.assert_array_equal(step.logits, trace.logits[[0, 2], 1])
+    np.testing.assert_array_equal(step.spikes["n2"], trace.spikes["n2"][[0, 2], 1])
+    session.close()
+    with pytest.raises(InputError, match="steps were asked for"):
+        [session.step() for _ in range(9)]
 
 
 def test_what_has_stopped_is_not_simulated_on():
@@ -266,18 +280,15 @@ def test_settings_come_from_arguments_or_the_environment(monkeypatch):
     monkeypatch.setenv("SNNDEPLOY_LAVA_TIMEOUT", "2.5")
     assert Settings.of(None, None, None) == Settings(3, 10**9, 2.5)
     assert Settings.of(1, 2, 3) == Settings(1, 2, 3)
+    with monkeypatch.context() as patch:
+        patch.delenv("SNNDEPLOY_LAVA_WORKERS")
+        assert Settings.of(None, 2, 3) == Settings(usable_cores(), 2, 3, samples_per_worker=32)
     for variable, text in (("WORKERS", "1.5"), ("WORKERS", "0"), ("TIMEOUT", "soon")):
         with monkeypatch.context() as patch, pytest.raises(InputError, match=variable):
             patch.setenv(f"SNNDEPLOY_LAVA_{variable}", text)
             Settings.of(None, None, None)
     with pytest.raises(InputError, match="workers"):
         Settings.of(0, None, None)
-
-
-def test_a_stop_of_this_process_is_not_the_workers_time():
-    limits = Limits(10.0, 1 << 40)
-    limits.spend(3600.0, [])
-    assert limits.seconds == 9.0
 
 
 def test_limits_of_the_words():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 from itertools import pairwise
@@ -16,6 +17,7 @@ from strategies import fed_by_steps, frames, grid_inputs, integer_networks
 from snndeploy.backend import Folding, find_backend
 from snndeploy.errors import BackendMissingError, DoesNotFitError, InputError
 from snndeploy.network import Network
+from snndeploy.nirfile import save
 from snndeploy.nodes import (
     Add,
     Flatten,
@@ -239,6 +241,25 @@ def test_options_are_told_behind_the_name():
         find_backend("norse:device=cpu,device=cuda")
     with pytest.raises(InputError, match=r"its options: none"):
         find_backend("judge:device=cpu")
+
+
+def test_the_command_line_passes_options_on(snndeploy, tmp_path):
+    network = doubled()
+    save(network, tmp_path / "net.nir")
+    np.savez(tmp_path / "x.npz", x=grid_inputs(network, 3, 0))
+    files = (tmp_path / "net.nir", "--data", tmp_path / "x.npz")
+    listed = "reference,norse:workers=1,dtype=float64,judge"
+    code, out, _ = snndeploy("compare", *files, "--backends", listed, "--json")
+    assert code == 0
+    found = {row["backend"]: row["spikes_equal"] for row in json.loads(out)["backends"]}
+    assert found["norse:workers=1,dtype=float64"]
+    assert len(found) == 3
+    code, _, err = snndeploy("run", *files, "--backend", "norse:dtype=int8")
+    assert code == 2
+    assert "unknown type 'int8'" in err
+    code, _, err = snndeploy("run", *files, "--dt", "0.1")
+    assert code == 2
+    assert "other tools wrote" in err
 
 
 def test_the_neurons_are_norse_cells():

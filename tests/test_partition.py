@@ -56,6 +56,9 @@ def check_limits(program) -> None:
         cores = core_of(program, layer)
         assert cores.min() >= 0
         parts = [p for p in program.placement if p.layer == layer.name]
+        if any(p.sources is not None for p in parts):
+            check_shares(program, layer, parts)
+            continue
         assert sum(p.stop - p.start for p in parts) == layer.neurons
         for core in np.unique(cores):
             held = int((cores == core).sum())
@@ -76,10 +79,34 @@ def check_limits(program) -> None:
     assert max(axons_out.values()) <= limits.axons_out_per_core
 
 
+def check_shares(program, layer, parts) -> None:
+    """A split readout: each source neuron once, no more on a core than it may have."""
+    profile = program.profile
+    source = layer.projections[0].source
+    copies = 1 if source == "x" else profile.axons(program.network.mode)
+    held = [n for part in parts for n in range(*part.sources)]
+    assert held == list(range(int(np.prod(program.network.shapes[source]))))
+    for part in parts:
+        assert (part.start, part.stop) == (0, layer.neurons)
+        first, last = part.sources
+        assert (last - first) * copies <= profile.limits.axons_in_per_core
+        assert part.synapse_bits <= profile.limits.synapse_bits_per_core
+
+
 @settings(max_examples=25, deadline=None)
 @given(integer_networks(), st.integers(40, 200))
 def test_every_limit_holds_on_every_core(network, neurons):
     profile = loihi(neurons_per_core=neurons, axons_out_per_core=600)
+    program, misfits = try_place(network, profile)
+    assume(not misfits)
+    check_limits(program)
+
+
+@settings(max_examples=25, deadline=None)
+@given(integer_networks(), st.integers(30, 400), st.integers(500, 20_000))
+def test_inputs_and_memory_hold_on_every_core(network, axons, bits):
+    """The cutter looks at some tiles of each size only: no other needs more."""
+    profile = loihi(axons_in_per_core=axons, synapse_bits_per_core=bits, axons_out_per_core=1 << 20)
     program, misfits = try_place(network, profile)
     assume(not misfits)
     check_limits(program)

@@ -52,6 +52,7 @@ from snndeploy.foreign import run_nir
 from snndeploy.inputs import check_labels
 from snndeploy.measure import count_events
 from snndeploy.nirfile import is_foreign, save
+from snndeploy.nirfile import lint as lint_nir
 from snndeploy.program import Program
 from snndeploy.samples import Samples, load_samples
 from snndeploy.side_by_side import SideBySide, side_by_side
@@ -256,6 +257,15 @@ def run(
     if out is not None:
         views.save_trace(trace, out)
     views.show_trace(program, trace, samples.y, json)
+
+
+@app.command()
+def lint(
+    file: Annotated[Path, typer.Argument(metavar="FILE.nir", help="Any NIR file.")],
+    json: Json = False,
+) -> None:
+    """Tell what each known reader of NIR would do otherwise than NIR says."""
+    foreign_views.show_findings(lint_nir(file), json)
 
 
 @app.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,11 @@ from snndeploy.cli import console
 from snndeploy.errors import DataError
 from snndeploy.files import replacing
 from snndeploy.foreign import NirTrace
+from snndeploy.nirfile import Finding
 from snndeploy.numerics import Int64Array
+
+MOST_NAMES = 4
+"""Nodes that a finding names in full."""
 
 
 def show(trace: NirTrace, labels: Int64Array | None, json: bool) -> None:
@@ -62,6 +68,23 @@ def show(trace: NirTrace, labels: Int64Array | None, json: bool) -> None:
             for row in rows
         ],
     )
+
+
+def show_findings(findings: Sequence[Finding], json: bool) -> None:
+    """What each reader would do otherwise."""
+    if json:
+        console.as_json([asdict(finding) for finding in findings])
+        return
+    if not findings:
+        console.say("the known readers take it as NIR says")
+    for reader in dict.fromkeys(finding.reader for finding in findings):
+        console.say(reader)
+        for finding in findings:
+            if finding.reader == reader:
+                names = ", ".join(finding.nodes[:MOST_NAMES])
+                more = len(finding.nodes) - MOST_NAMES
+                names += f" and {more} more" if more > 0 else ""
+                console.say(f"  {finding.effect} {names}: {finding.text}")
 
 
 def save(trace: NirTrace, path: Path) -> None:

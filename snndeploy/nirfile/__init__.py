@@ -7,15 +7,18 @@ Files that other tools wrote have float dynamics: `load_foreign`.
 
 from snndeploy.nirfile.file import MOST_BYTES, is_foreign, load, save
 from snndeploy.nirfile.foreign import ForeignGraph, ForeignNode, load_foreign
+from snndeploy.nirfile.lint import Finding, lint
 from snndeploy.nirfile.reader import from_nir
 from snndeploy.nirfile.writer import to_nir
 
 __all__ = [
     "MOST_BYTES",
+    "Finding",
     "ForeignGraph",
     "ForeignNode",
     "from_nir",
     "is_foreign",
+    "lint",
     "load",
     "load_foreign",
     "save",

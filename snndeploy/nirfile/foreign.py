@@ -133,11 +133,6 @@ class ForeignGraph:
         return self.nodes[0].shape
 
     @property
-    def output_shape(self) -> Shape:
-        """Of one step of the result."""
-        return next(node.shape for node in self.nodes if node.name == self.output)
-
-    @property
     def spiking(self) -> tuple[ForeignNode, ...]:
         """The nodes that emit zeros and ones."""
         return tuple(node for node in self.nodes if node.kind in SPIKING)
@@ -161,7 +156,7 @@ def load_foreign(path: str | Path, dt: float) -> ForeignGraph:
 def foreign_graph(root: Mapping[str, Any], dt: float) -> ForeignGraph:
     """The same, from the dictionaries that `tree` gives."""
     problems: list[str] = []
-    found, edges = _flattened(root, problems)
+    found, edges = flattened(root, problems)
     _check_fields(found, problems)
     _refuse(problems)
     inputs = [name for name, fields in found.items() if fields["type"] == "Input"]
@@ -227,7 +222,7 @@ def _behind(name: str, found: Mapping[str, Mapping[str, Any]], edges: Sequence[E
     return seen - {name}
 
 
-def _flattened(
+def flattened(
     root: Mapping[str, Any], problems: list[str], prefix: str = ""
 ) -> tuple[dict[str, dict[str, Any]], list[Edge]]:
     """Nodes by name, those of nested graphs as `outer.inner`, and the edges between them."""
@@ -245,7 +240,7 @@ def _flattened(
         if kind != "NIRGraph":
             nodes[name] = dict(fields) if isinstance(fields, Mapping) else {"type": "nothing"}
             continue
-        inner, inner_edges = _flattened(fields, problems, f"{name}.")
+        inner, inner_edges = flattened(fields, problems, f"{name}.")
         problems += [f"the name '{n}' is taken twice" for n in inner if n[len(prefix) :] in given]
         for end, place in (("Input", into), ("Output", out_of)):
             ends = [n for n, f in inner.items() if f.get("type") == end]

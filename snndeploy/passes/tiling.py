@@ -260,23 +260,13 @@ class Cutter:
     def _worst(self, sizes: Sizes) -> list[Tile]:
         """Tiles that need the most: all others need as much as one of them, or less.
 
-        Windows are regular along rows and columns; only groups of channels may start anywhere.
+        Windows are regular along rows and columns, so what borders cut off least lies in the
+        middle; channels are alike, but groups of them may start anywhere.
         """
-        pairs = (
-            (self.channels, sizes.channels),
-            (self.rows, sizes.rows),
-            (self.columns, sizes.columns),
-        )
-        counts = [-(-whole // part) for whole, part in pairs]
-        kept = [_telling(count) for count in counts]
-        if self._grouped:
-            kept[0] = set(range(counts[0]))
-        return [
-            self._tile(sizes, c, r, x)
-            for c in sorted(kept[0])
-            for r in sorted(kept[1])
-            for x in sorted(kept[2])
-        ]
+        channels = range(-(-self.channels // sizes.channels)) if self._grouped else range(1)
+        rows = _telling(-(-self.rows // sizes.rows))
+        columns = _telling(-(-self.columns // sizes.columns))
+        return [self._tile(sizes, c, r, x) for c in channels for r in rows for x in columns]
 
     @cached_property
     def _grouped(self) -> bool:
@@ -298,10 +288,10 @@ class Cutter:
         )
 
 
-def _telling(count: int) -> set[int]:
-    """The first, the middle and the last of so many pieces, and their neighbours."""
+def _telling(count: int) -> list[int]:
+    """Of so many pieces the two in the middle, the first and the last."""
     middle = count // 2
-    return {0, 1, middle - 1, middle, middle + 1, count - 2, count - 1} & set(range(count))
+    return list(dict.fromkeys((middle, max(middle - 1, 0), 0, count - 1)))
 
 
 def _largest(most: int, fits: Callable[[int], bool]) -> int:

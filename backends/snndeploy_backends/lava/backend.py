@@ -22,7 +22,8 @@ class Lava:
     """Lava's simulator, one process a layer, in workers with an environment of their own.
 
     Args:
-        workers: the most workers side by side; default: SNNDEPLOY_LAVA_WORKERS, or the cores.
+        workers: side by side, at most one a sample; default: SNNDEPLOY_LAVA_WORKERS, or as many as
+            there are cores, with 32 samples or more to each.
         memory_bytes: what all of them may hold together; default: SNNDEPLOY_LAVA_MEMORY_BYTES, or
             three quarters of the machine's.
         timeout_s: seconds that a session may spend computing; default: SNNDEPLOY_LAVA_TIMEOUT, or

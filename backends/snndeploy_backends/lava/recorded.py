@@ -38,4 +38,4 @@ class RecordedSession:
 
     def close(self) -> None:
         """Drop the records."""
-        self.logits, self.spikes = self.logits[:0], {}
+        self.logits, self.spikes, self.rows = self.logits[:0], {}, self.rows[:0]

@@ -13,6 +13,9 @@ TIMEOUT_VARIABLE = "SNNDEPLOY_LAVA_TIMEOUT"
 
 MEMORY_SHARE = 0.75
 """Of the machine's memory, for all workers together."""
+SAMPLES_PER_WORKER = 32
+"""One worker keeps several cores busy, and Lava's own work is the same for any batch: fewer samples
+are not worth another worker, unless the user names a number."""
 
 
 @dataclass(frozen=True)
@@ -20,15 +23,17 @@ class Settings:
     """The limits of a run.
 
     Attributes:
-        workers: the most worker processes side by side; each has a process a layer.
+        workers: the most workers side by side; each has a process a layer.
         memory_bytes: what all of them may hold together.
         timeout_s: seconds that a session may spend computing; None: as many as its steps need,
             with a wide margin.
+        samples_per_worker: the fewest that are worth one more worker.
     """
 
     workers: int
     memory_bytes: int
     timeout_s: float | None
+    samples_per_worker: int = 1
 
     @staticmethod
     def of(workers: int | None, memory_bytes: int | None, timeout_s: float | None) -> Settings:
@@ -49,6 +54,7 @@ class Settings:
             workers or usable_cores(),
             memory or int(MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")),
             seconds,
+            SAMPLES_PER_WORKER if workers is None else 1,
         )
 
 

@@ -33,9 +33,6 @@ from snndeploy_backends.lava.worker.frames import Frame
 from snndeploy_backends.lava.worker.job import Job
 from snndeploy_backends.lava.worker.pipeline import PROBE, SPIKES
 
-SAMPLES_PER_WORKER = 8
-"""A worker takes a second or two to start: fewer samples are not worth one more."""
-
 START_SECONDS = 120.0
 STEP_SECONDS = 60.0
 SECONDS_PER_LAYER_STEP = 0.005
@@ -96,7 +93,7 @@ class LavaSession:
         self.lanes: list[_Lane] = []
         self.workers: list[Worker] = []
         self._finalizer = weakref.finalize(self, _end_ours, os.getpid(), self.workers)
-        count = min(settings.workers, -(-len(inputs) // SAMPLES_PER_WORKER))
+        count = min(settings.workers, -(-len(inputs) // settings.samples_per_worker))
         cuts = np.linspace(0, len(inputs), count + 1).astype(int)
         parts = [inputs[a:b].astype(np.int32) for a, b in pairwise(cuts)]
         _check_shared_memory(program, len(inputs))

@@ -80,12 +80,12 @@ class Worker:
         os.set_blocking(self.requests, False)
         _widen(self.replies)
         self.session = Session(self.process)
-        self.last_beat, self.hung_up = time.monotonic(), False
+        self.silent_s, self.hung_up = 0.0, False
 
     def post(self, frame: Frame) -> None:
         """Hand over a request; what does not fit into the pipe goes when `gather` is called."""
         self.waiting.extend(frame.encoded())
-        self.last_beat = time.monotonic()
+        self.silent_s = 0.0
         self.write()
 
     def write(self) -> None:
@@ -112,7 +112,7 @@ class Worker:
         self.hung_up = not data
         replies = []
         for frame in self.decoder.feed(data):
-            self.last_beat = time.monotonic()
+            self.silent_s = 0.0
             if frame.kind == "alive":
                 self._note_steps(frame.details["steps"])
             elif frame.kind == "failed":
@@ -128,12 +128,18 @@ class Worker:
                 replies.append(frame)
         return replies
 
-    def check(self, ended: bool) -> None:
-        """Raise `WorkerError` if the worker has ended, or has been silent for too long."""
+    def check(self, ended: bool, seconds: float) -> None:
+        """Raise `WorkerError` if the worker has ended, or has been silent for too long.
+
+        Args:
+            ended: whether it has.
+            seconds: since the last look.
+        """
         if ended:
             status = _status(self.process.wait())
             raise self.failure(f"ended {self.progress}: {status}")
-        if time.monotonic() > self.last_beat + SILENCE_SECONDS:
+        self.silent_s += seconds
+        if self.silent_s > SILENCE_SECONDS:
             raise self.failure(f"not a beat for {SILENCE_SECONDS:.0f} s {self.progress}")
 
     def failure(self, problem: str, remedy: str = "") -> WorkerError:
@@ -169,12 +175,12 @@ class Limits:
             self.allowed = self.seconds = seconds
 
     def spend(self, seconds: float, workers: Sequence[Worker]) -> None:
-        """Take account of time and memory.
+        """Take account of these seconds, and of memory.
 
         Raises:
             WorkerError: a limit is exceeded.
         """
-        self.seconds -= min(seconds, _MOST_AT_ONCE)
+        self.seconds -= seconds
         if self.seconds < 0:
             raise workers[0].failure(
                 f"ran out of time after {self.allowed:.4g} s {workers[0].progress}",
@@ -216,18 +222,19 @@ def gather(workers: Sequence[Worker], limits: Limits) -> list[Frame]:
             if worker.waiting:
                 selector.register(worker.requests, selectors.EVENT_WRITE, worker)
         while len(replies) < len(workers):
-            ended = {worker for worker in workers if worker.process.poll() is not None}
+            waited = [worker for worker in workers if worker not in replies]
+            ended = {worker for worker in waited if worker.process.poll() is not None}
             for key, _ in selector.select(0 if ended else _POLL_SECONDS):
                 frames = _attend(key.data, key.fd, selector)
                 if frames is not None:
                     ended.discard(key.data)  # what it said last may not all have come
                     replies.update((key.data, frame) for frame in frames)
-            for worker in workers:
+            now, last = time.monotonic(), before
+            before, seconds = now, min(now - last, _MOST_AT_ONCE)
+            for worker in waited:
                 if worker not in replies:
-                    worker.check(worker in ended)
-            now = time.monotonic()
-            limits.spend(now - before, workers)
-            before = now
+                    worker.check(worker in ended, seconds)
+            limits.spend(seconds, workers)
     return [replies[worker] for worker in workers]
 
 

@@ -23,7 +23,8 @@ from snndeploy.numerics import Int8Array, Int64Array
 from snndeploy.program import Program
 from snndeploy.stock import StockLayer, stock_layers
 from snndeploy_backends.lava import environment
-from snndeploy_backends.lava.backend import Lava, RecordedSession
+from snndeploy_backends.lava.backend import Lava
+from snndeploy_backends.lava.recorded import RecordedSession
 from snndeploy_backends.lava.sessions import Session
 
 Builder: TypeAlias = Literal["lava-nc", "lava-dl"]

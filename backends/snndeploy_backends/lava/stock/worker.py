@@ -18,6 +18,7 @@ import importlib.util
 import json
 import multiprocessing.process
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -176,12 +177,16 @@ def _without_torch() -> None:
     vars(sys.modules[f"{package}.slayer.neuron.rf"])["neuron_params"] = None
 
 
-def _end_with_parent() -> None:
-    """End the whole session when the parent's pipe closes."""
+def _end_with_parent(folder: Path) -> None:
+    """End the whole session, and remove its folder, when the parent's pipe closes.
+
+    Lava's resource tracker outlives SIGTERM and frees shared memory.
+    """
 
     def listen() -> None:
         while os.read(0, 4096):
             pass
+        shutil.rmtree(folder, ignore_errors=True)
         os.killpg(0, signal.SIGTERM)
 
     threading.Thread(target=listen, daemon=True).start()
@@ -192,7 +197,7 @@ def main(folder: str) -> int:
     package = types.ModuleType("snndeploy_backends")
     package.__path__ = [str(Path(__file__).resolve().parents[2])]
     sys.modules[package.__name__] = package
-    _end_with_parent()
+    _end_with_parent(Path(folder))
     try:
         run(Path(folder))
     except Exception:  # noqa: BLE001 - whatever it is, the parent is to read it
