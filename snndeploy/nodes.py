@@ -221,7 +221,7 @@ class Relu(Node):
 
 @dataclass(frozen=True, eq=False)
 class Neuron(Node):
-    """Integrate-and-fire with soft reset, all integer.
+    """Integrate-and-fire, all integer; the network says what a spike leaves of the membrane.
 
     Attributes:
         threshold, v0, bias: int64, one per channel (first axis of the layer). The bias is

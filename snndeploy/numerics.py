@@ -88,7 +88,9 @@ def window_share(total: Int64Array, step: int, window: int) -> Int64Array:
     The remainder of `total / window` is spread over the window (Bresenham); the shares of
     steps 0 .. window-1 sum to `total` exactly, and so do those of any later window.
     """
-    return (total * (step + 1)) // window - (total * step) // window
+    whole, rest = np.divmod(total, window)
+    share: Int64Array = whole + (rest * (step + 1)) // window - (rest * step) // window
+    return share
 
 
 def fire(

@@ -114,6 +114,14 @@ def test_spikes_come_when_they_are_asked_for():
     session.close()
 
 
+def test_spikes_that_were_not_asked_for_are_gone_after_the_end():
+    session = lava_jobs.opened()
+    step = session.step()
+    session.close()
+    with pytest.raises(InputError, match="before the end"):
+        step.spikes["n"]
+
+
 def test_no_samples_and_too_many_steps():
     program = Program(lava_jobs.tiny_network())
     session = Lava().open(program, np.zeros((0, 2), np.int64), 2)

@@ -86,9 +86,10 @@ def test_failures_and_time_outs_leave_nothing_behind(tmp_path, monkeypatch):
     program, inputs = Program(network), grid_inputs(network, 2, 0)
     with pytest.raises(WorkerError, match=r"exit status 1[\s\S]*KeyError: 'nobody'"):
         LavaStock("nobody").open(program, inputs, 2)
-    monkeypatch.setenv("SNNDEPLOY_LAVA_TIMEOUT", "0.3")
-    with pytest.raises(WorkerError, match=r"ran out of time after 0\.3 s"):
-        LavaStock().open(program, inputs, 2)
+    for seconds in ("0.3", "2.5"):  # before the worker listens for its parent's end, and after
+        monkeypatch.setenv("SNNDEPLOY_LAVA_TIMEOUT", seconds)
+        with pytest.raises(WorkerError, match=f"ran out of time after {seconds} s"):
+            LavaStock().open(program, np.repeat(inputs, 2000, axis=0), 8)
     monkeypatch.setenv("SNNDEPLOY_LAVA_TIMEOUT", "soon")
     with pytest.raises(InputError, match="'soon' is not a number of seconds"):
         LavaStock().open(program, inputs, 2)

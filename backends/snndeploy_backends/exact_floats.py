@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from threading import Lock
 
 import torch
 
@@ -122,8 +123,39 @@ def shortened() -> tuple[bool, bool]:
     return tf32, bool(torch.backends.cuda.matmul.allow_fp16_accumulation)
 
 
+class _RoundingKernels:
+    """PyTorch's switches for kernels that round, which hold for the whole process."""
+
+    def __init__(self) -> None:
+        self.lock, self.users, self.switches = Lock(), 0, ExitStack()
+
+    def leave_out(self) -> None:
+        """Until as many calls of `take_back`."""
+        with self.lock:
+            if not self.users:
+                self.switches.enter_context(torch.backends.cudnn.flags(enabled=False))
+                self.switches.enter_context(torch.backends.nnpack.flags(enabled=False))
+            self.users += 1
+
+    def take_back(self) -> None:
+        """As the user had set them, when nobody needs them to be left out any more."""
+        with self.lock:
+            self.users -= 1
+            if not self.users:
+                self.switches.close()
+
+
+_rounding = _RoundingKernels()
+
+
 @contextmanager
 def exact_kernels() -> Iterator[None]:
-    """Without the kernels that round: Winograd, FFT and TF32 convolutions (cuDNN, NNPACK)."""
-    with torch.backends.cudnn.flags(enabled=False), torch.backends.nnpack.flags(enabled=False):
+    """Without the kernels that round: Winograd, FFT and TF32 convolutions (cuDNN, NNPACK).
+
+    Threads may overlap: they are left out until the last one is done.
+    """
+    _rounding.leave_out()
+    try:
         yield
+    finally:
+        _rounding.take_back()

@@ -237,8 +237,11 @@ class _Spikes(Mapping[str, Int8Array]):
     def __getitem__(self, name: str) -> Int8Array:
         none = np.zeros((0, *self.shapes[name]), np.int8)
         if any(SPIKES + name not in part for part in self.arrays):
-            if self.time != self.session.time:
-                raise InputError("are gone: ask for them before the next step", where="spikes")
+            if self.time != self.session.time or not self.session.lanes:
+                raise InputError(
+                    "are gone: ask for them before the next step, and before the end",
+                    where="spikes",
+                )
             self.arrays = self.session.spikes([lane.worker for lane in self.lanes])
         return np.concatenate([none, *(part[SPIKES + name] for part in self.arrays)])
 

@@ -281,6 +281,7 @@ def _take_leave(workers: Sequence[Worker]) -> None:
     deadline = time.monotonic() + FAREWELL_SECONDS
     for worker in workers:
         while worker.process.poll() is None and time.monotonic() < deadline:
+            worker.write()  # what the pipe had no room for
             if select.select([worker.replies], [], [], 0)[0]:
                 os.read(worker.replies, _PIPE_BYTES)  # beats, lest it waits for room
             time.sleep(0.01)

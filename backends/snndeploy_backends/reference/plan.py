@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
@@ -150,13 +150,18 @@ def default_memory(device: str = "cpu") -> int:
 
 
 def plan(program: Program, steps: int, options: Options) -> Plan:
-    """Prepare a program, or find what was prepared before."""
+    """Prepare a program, or find what was prepared before.
+
+    In rate mode types depend on the steps; only what was prepared last is kept, since a loop over
+    them would hold the weights once for each.
+    """
     kinds = (options.linear, options.scan, options.device)
     known = _plans.setdefault(program.network, {})
-    key = (steps, kinds, shortened())
-    if key not in known:
-        known[key] = _prepare(program, steps, kinds)
-    return known[key]
+    key = (kinds, shortened())
+    found = known.get(key)
+    if found is None or (found.steps != steps and not found.signed):
+        known[key] = found = _prepare(program, steps, kinds)
+    return replace(found, steps=steps)
 
 
 def _prepare(program: Program, steps: int, kinds: Kinds) -> Plan:

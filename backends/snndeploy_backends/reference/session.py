@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from snndeploy.backend import Step
+from snndeploy.errors import InputError
 from snndeploy.numerics import BoolArray, Int8Array, Int64Array
 from snndeploy.program import Program
 from snndeploy_backends.exact_floats import exact_kernels
 from snndeploy_backends.reference.folded import recorded
-from snndeploy_backends.reference.plan import Options, plan
+from snndeploy_backends.reference.plan import Options, Plan, plan
 from snndeploy_backends.reference.team import S, T, Team
 from snndeploy_backends.reference.walk import Span, Walk
 
@@ -46,27 +47,28 @@ class EngineSession:
         self.spans: list[Span] = []
         self.alive = [np.arange(walk.rows) for walk in self.walks]
         self.at = self.ready = self.time = 0
+        self.closed = False
 
     def step(self) -> Step:
         """Advance by one logical step."""
+        if self.closed:
+            raise InputError("is closed", where="session")
         if not sum(map(len, self.alive)):
             return self._nothing()
         if self.at == self.ready:
             self._compute()
         t, self.at = self.at, self.at + 1
-        logits = [
-            span.logits[rows, min(t, span.steps - 1)]
-            for span, rows in zip(self.spans, self.alive, strict=True)
-        ]
+        parts = list(zip(self.spans, self.alive, strict=True))
+        logits = [span.logits[rows, min(t, span.steps - 1)] for span, rows in parts]
         events: dict[str, Int64Array] = {}
         for layer in self.plan.layers[:-1]:
             name = layer.layer.name
             found = [
                 span.events[name][t, rows] if t < len(span.events[name]) else rows * 0
-                for span, rows in zip(self.spans, self.alive, strict=True)
+                for span, rows in parts
             ]
             events[name] = np.concatenate(found)
-        return Step(np.concatenate(logits), _Spikes(self, t), events)
+        return Step(np.concatenate(logits), _Spikes(self.plan, parts, t), events)
 
     def keep(self, rows: BoolArray) -> None:
         """Go on with some of the samples; the others leave the batch."""
@@ -80,15 +82,7 @@ class EngineSession:
         if self.team is not None:
             self.team.shutdown()
         self.walks, self.spans, self.alive = [], [], []
-
-    def spikes(self, name: str, t: int) -> Int8Array:
-        """What a layer emitted at step t of those that were computed last, int8 (n, *shape)."""
-        zero = int(self.plan.signed)
-        parts = [
-            recorded(span.spikes[name].at(t), 1, zero)[rows, 0]
-            for span, rows in zip(self.spans, self.alive, strict=True)
-        ]
-        return np.concatenate(parts)
+        self.closed = True
 
     def membrane(self, name: str) -> Int64Array:
         """The membranes (n, *shape) of a layer after the steps that were computed."""
@@ -125,7 +119,11 @@ class EngineSession:
 
         if len(pairs) == 1:
             pairs[0][0].team = self.team
-        found = self._in_parallel(advance, pairs)
+        try:
+            found = self._in_parallel(advance, pairs)
+        except BaseException:  # some walks may be ahead of others
+            self.close()
+            raise
         self.walks = [walk for walk, _ in pairs]
         self.alive, self.spans = [kept for kept, _ in found], [span for _, span in found]
         for walk in self.walks:
@@ -141,16 +139,24 @@ class EngineSession:
 
 
 class _Spikes(Mapping[str, Int8Array]):
-    """The spikes of one step, put into the network's layout when they are asked for."""
+    """The spikes of step t of some spans, put into the network's layout when they are asked for.
 
-    def __init__(self, session: EngineSession, t: int) -> None:
-        self.session, self.t = session, t
+    Args:
+        parts: each span with those of its rows that were running.
+    """
+
+    def __init__(self, plan: Plan, parts: Sequence[tuple[Span, Int64Array]], t: int) -> None:
+        self.plan, self.parts, self.t = plan, parts, t
 
     def __getitem__(self, name: str) -> Int8Array:
-        return self.session.spikes(name, self.t)
+        zero = int(self.plan.signed)
+        found = [
+            recorded(span.spikes[name].at(self.t), 1, zero)[rows, 0] for span, rows in self.parts
+        ]
+        return np.concatenate(found)
 
     def __iter__(self) -> Iterator[str]:
-        return (layer.layer.name for layer in self.session.plan.layers[:-1])
+        return (layer.layer.name for layer in self.plan.layers[:-1])
 
     def __len__(self) -> int:
-        return len(self.session.plan.layers) - 1
+        return len(self.plan.layers) - 1

@@ -121,9 +121,9 @@ def _work(folder: Path, seconds: float) -> None:
     try:
         problem = _followed(process, folder, seconds)
     finally:
+        session.end()  # before the pipe closes, at which a worker that lives empties the folder
         assert process.stdin is not None
         process.stdin.close()
-        session.end()
     if problem:
         said = errors.read_text(encoding="utf-8", errors="replace").splitlines()
         raise WorkerError(

@@ -61,7 +61,6 @@ class Pipeline:
         *spiking, readout = (layer.name for layer in self.view[1:])
         logits = self._last(readout)
         counts = [np.count_nonzero(self._last(name), axis=1) for name in spiking]
-        logits = self._last(readout)
         arrays = {
             "logits": logits,
             "events": np.array(counts, np.int64).reshape(len(spiking), len(logits)),

@@ -73,7 +73,7 @@ class SourceProcess(_LayerProcess):
 
 
 class NeuronProcess(_LayerProcess):
-    """Integrate-and-fire neurons with soft reset."""
+    """Integrate-and-fire neurons."""
 
 
 class PoolProcess(_LayerProcess):
