@@ -11,7 +11,6 @@ table in `README.md`. The peak is that of the process as a whole, libraries incl
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -26,6 +25,7 @@ from onnx import TensorProto, helper, numpy_helper
 from results import Row, Rows, put, table
 
 import snndeploy
+from snndeploy.verify.process_memory import own_peak_bytes
 
 LIMIT_BYTES = 4 * 10**9
 SAMPLES, LEVELS = 16, 15
@@ -124,7 +124,7 @@ def convert(file: Path, kind: str, pixels: int) -> Row:
     return {
         "calibration_samples": SAMPLES if options else 0,
         "seconds": round(perf_counter() - started, 1),
-        "peak_bytes": _peak_bytes(),
+        "peak_bytes": own_peak_bytes() or 0,
         "progress_reports": seen,
     }
 
@@ -205,12 +205,6 @@ class _Graph:
         held = np.round(weight / scale.reshape(-1, *(1,) * (weight.ndim - 1))).astype(np.int8)
         operands = self.store(held), self.store(scale), self.store(np.zeros(len(scale), np.int8))
         return self.node("DequantizeLinear", *operands, axis=0)
-
-
-def _peak_bytes() -> int:
-    """The most that this process has held in memory so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
-import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -27,6 +25,7 @@ from peers.snndeploy import Simulator
 from results import Row, Rows, put, table
 
 import snndeploy
+from snndeploy.verify.process_memory import own_peak_bytes
 
 BUDGET_BYTES = 2 * 10**9
 STEPS, BATCH = 1000, 1024
@@ -74,7 +73,7 @@ def run(file: Path, steps: int, batch: int) -> Row:
     simulator.load(description.load(file), "reference")
     inputs = networks.images(simulator.program.network, batch)
     snndeploy.run(simulator.program, inputs[:1], steps=1, record=False)
-    before, started = _peak_bytes(), perf_counter()
+    before, started = own_peak_bytes() or 0, perf_counter()
     trace = snndeploy.run(simulator.program, inputs, steps=steps, batch=batch, record=False)
     seconds = perf_counter() - started
     return {
@@ -82,15 +81,9 @@ def run(file: Path, steps: int, batch: int) -> Row:
         "batch": batch,
         "seconds": seconds,
         "before_bytes": before,
-        "peak_bytes": _peak_bytes(),
+        "peak_bytes": own_peak_bytes() or 0,
         "result_bytes": trace.logits.nbytes + sum(e.nbytes for e in trace.events.values()),
     }
-
-
-def _peak_bytes() -> int:
-    """The most that this process has held in memory so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _used(row: Row) -> int:

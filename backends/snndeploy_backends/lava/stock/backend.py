@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from snndeploy.backend import BackendStatus
-from snndeploy.errors import BackendMissingError, InputError, WorkerError
+from snndeploy.errors import BackendMissingError, WorkerError
 from snndeploy.inputs import on_grid
 from snndeploy.netx import save_netx
 from snndeploy.numerics import Int8Array, Int64Array
@@ -26,6 +26,7 @@ from snndeploy_backends.lava import environment
 from snndeploy_backends.lava.backend import Lava
 from snndeploy_backends.lava.recorded import RecordedSession
 from snndeploy_backends.lava.sessions import Session
+from snndeploy_backends.lava.settings import TIMEOUT_VARIABLE, Settings
 
 Builder: TypeAlias = Literal["lava-nc", "lava-dl"]
 
@@ -34,7 +35,6 @@ MEMBRANE_UNIT = 64
 
 START_SECONDS = 120.0
 SECONDS_PER_LAYER_STEP = 0.05
-TIMEOUT_VARIABLE = "SNNDEPLOY_LAVA_TIMEOUT"
 FAREWELL_SECONDS = 15.0
 """What a worker that has finished may take to shut Lava down."""
 _POLL_SECONDS = 0.02
@@ -149,16 +149,9 @@ def _followed(process: subprocess.Popen[bytes], folder: Path, seconds: float) ->
 
 
 def _timeout(layers: int, steps: int) -> float:
-    named = os.environ.get(TIMEOUT_VARIABLE)
-    if named is None:
-        return START_SECONDS + layers * steps * SECONDS_PER_LAYER_STEP
-    try:
-        seconds = float(named)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise InputError(f"{named!r} is not a number of seconds", where=TIMEOUT_VARIABLE)
-    return seconds
+    """Seconds for a run: what the user says, or several times what it should take."""
+    named = Settings.of(None, None, None).timeout_s
+    return named or START_SECONDS + layers * steps * SECONDS_PER_LAYER_STEP
 
 
 def _records(
