@@ -72,7 +72,7 @@ def advance(
         settled = quiet & (exact and number >= program.network.window)
         stopped = settled.copy()
         if controller is not None:
-            stopped |= controller.stop(step.logits, number)
+            stopped |= controller.stop(step.logits, np.full(len(running), number))
         if number == limit:
             stopped[:] = True
         yield Advance(number, running, step, events, stopped, settled)
@@ -87,6 +87,26 @@ def default_steps(program: Program) -> int:
     """Exact mode: the bound after which every sample has settled. Rate mode: the window."""
     exact = program.network.mode == "exact"
     return program.settle_bound if exact else program.network.window
+
+
+def most_steps(
+    backend: Backend, program: Program, steps: int | None, controller: Controller | None
+) -> int:
+    """The limit on the steps that is meant by `steps`.
+
+    Raises:
+        InputError: steps out of range, or a controller on a backend that does not stream.
+    """
+    limit = default_steps(program) if steps is None else steps
+    if not 1 <= limit <= MAX_STEPS:
+        raise InputError(f"{limit} steps", where="steps", remedy=f"ask for 1 to {MAX_STEPS:,}")
+    if controller is not None and not backend.streams:
+        raise InputError(
+            "does not stream, so nothing can stop it early",
+            where=f"backend '{backend.name}'",
+            remedy="run the exit policy on the reference backend",
+        )
+    return limit
 
 
 def simulate(
@@ -119,15 +139,7 @@ def simulate(
     Raises:
         InputError: steps below 1, or a controller on a backend that does not stream.
     """
-    limit = default_steps(program) if steps is None else steps
-    if not 1 <= limit <= MAX_STEPS:
-        raise InputError(f"{limit} steps", where="steps", remedy=f"ask for 1 to {MAX_STEPS:,}")
-    if controller is not None and not backend.streams:
-        raise InputError(
-            "does not stream, so nothing can stop it early",
-            where=f"backend '{backend.name}'",
-            remedy="run the exit policy on the reference backend",
-        )
+    limit = most_steps(backend, program, steps, controller)
     if isinstance(backend, Bounded):
         batch = min(batch, backend.most_samples(program))
     started = time.perf_counter()
