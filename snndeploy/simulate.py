@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from snndeploy.backend import Backend, Bounded, Folded, Folding, Step
+from snndeploy.backend import Backend, Bounded, Driving, Folded, Folding, Step
 from snndeploy.errors import InputError
 from snndeploy.numerics import BoolArray, Int8Array, Int64Array
 from snndeploy.program import Program
