@@ -27,12 +27,17 @@ Progress = Callable[[int, int], None]
 class Controller(Protocol):
     """Decides, after each step, which of the running samples may stop.
 
-    It has no state: what it decides of a row depends on that row's logits and step alone. So a
-    backend may compute some steps ahead, and ask about all of them at once.
+    It has no state: what it decides of a row depends on that row's logits and step alone. So some
+    steps may be computed ahead, and all of them decided at once.
     """
 
-    def stop(self, logits: Int64Array, step: int) -> BoolArray:
-        """Rows (n,) that are sure enough, from logits (n, classes) after 1-based `step`."""
+    def stop(self, logits: Int64Array, step: Int64Array) -> BoolArray:
+        """Rows (n,) that are sure enough.
+
+        Args:
+            logits: int64 (n, classes), the readout's membranes.
+            step: int64 (n,), the 1-based step of each row. Rows may differ in it.
+        """
         ...
 
 
