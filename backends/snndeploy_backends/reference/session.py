@@ -55,7 +55,8 @@ class EngineSession:
     def admit(self, inputs: Int64Array) -> None:
         """Begin with new samples; those before them are forgotten."""
         self._check_open()
-        self.group = Group(self.plan, inputs, self.options, self.keep_spikes, self.watch)
+        with torch.inference_mode():
+            self.group = Group(self.plan, inputs, self.options, self.keep_spikes, self.watch)
         self.parts: list[Group] = []
         self.places = self.alive = np.arange(len(inputs))
         self.done, self.at = self._nothing(0), 0
