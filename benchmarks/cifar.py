@@ -121,7 +121,7 @@ class ResNet20(nn.Module):
 
 
 class WideBlock(nn.Module):
-    """Two convolutions and a shortcut, which is a trained 1x1 convolution where the shape changes."""
+    """Two convolutions and a shortcut: a trained 1x1 convolution where the shape changes."""
 
     def __init__(self, inputs: int, channels: int, stride: int, levels: int | None) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ class WideBlock(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """ResNet-18 for CIFAR-10: four stages of two blocks; full width is 64 channels, ours is half."""
+    """ResNet-18 for CIFAR-10: four stages of two blocks. Its full width is 64, ours is half."""
 
     def __init__(self, levels: int | None, width: int = 32) -> None:
         super().__init__()
