@@ -5,9 +5,10 @@
 
 NETWORK is `resnet20` or `resnet18` (half width). Trains from nothing on 45,000 of the 50,000 JPEG
 training images; the other 5,000 (`held_out_rows`) are for calibration, and the test images are not
-looked at. First each batch is trained at one step of the window, drawn at random, as if each count
-could be reached at once; then all steps are trained together on the neurons of the exact mode, with
-fixed batch-norms. See `snndeploy.training.moments`. An interrupted run goes on from its last epoch.
+looked at. A third of the epochs train the end of the window, the quantized ANN. The others draw a
+step of the window for each batch, as if each count could be reached at once. Last, all steps are
+trained together on the neurons of the exact mode, with fixed batch-norms. See
+`snndeploy.training.moments`. An interrupted run goes on from its last epoch.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Stage:
     name: str
     epochs: int
     learning_rate: float
-    loss: Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
+    loss: Callable[[nn.Module, Tensor, Tensor, torch.Generator, float], Tensor]
     fixed_norms: bool
     warm_up: float
 
@@ -54,7 +55,7 @@ def main() -> None:
     arguments.add_argument("--checkpoint", type=Path, required=True, help="where networks are kept")
     arguments.add_argument("--epochs", type=int, default=24)
     arguments.add_argument("--polish", type=int, default=2, help="epochs of the last stage")
-    arguments.add_argument("--learning-rate", type=float, default=0.15)
+    arguments.add_argument("--learning-rate", type=float, default=0.1)
     arguments.add_argument("--smoke", action="store_true", help="256 images")
     chosen = arguments.parse_args()
     torch.manual_seed(0)
@@ -82,11 +83,13 @@ def training_images(folder: Path, limit: int | None = None) -> cifar.Images:
     return cifar.Images(images.pixels[rows], images.labels[rows])
 
 
-def at_one_step(model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-    """The loss at one step, drawn at random; every second time at the end of the window."""
-    step = int(torch.randint(1, 2 * LEVELS - 1, (), generator=generator))
+def at_one_step(
+    model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator, done: float
+) -> Tensor:
+    """The loss at one step: at first the window's end, then drawn, half of the time the end."""
+    drawn = int(torch.randint(1, 2 * LEVELS - 1, (), generator=generator))
     with at(model, _MOMENT), torch.autocast("cpu", torch.bfloat16):
-        _MOMENT.step.fill_(min(step, LEVELS))
+        _MOMENT.step.fill_(min(drawn, LEVELS) if done > 1 / 3 else LEVELS)
         logits = model(x)
     return F.cross_entropy(logits.float(), y, label_smoothing=SMOOTHING)
 
@@ -94,7 +97,9 @@ def at_one_step(model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generat
 _MOMENT = Moment()
 
 
-def at_all_steps(model: nn.Module, x: Tensor, y: Tensor, _generator: torch.Generator) -> Tensor:
+def at_all_steps(
+    model: nn.Module, x: Tensor, y: Tensor, _generator: torch.Generator, _done: float
+) -> Tensor:
     """The weighted losses of the first steps of the exact mode."""
     with torch.autocast("cpu", torch.bfloat16):
         found = logits_by_step(model, x, len(WEIGHTS_OF_STEPS))
@@ -129,7 +134,7 @@ def train(model: nn.Module, images: cifar.Images, stage: Stage, checkpoint: Path
         started, loss_sum = perf_counter(), 0.0
         for rows in torch.split(torch.randperm(len(images.labels), generator=generator), BATCH):
             x = cifar.augmented(images.batch(rows), generator)
-            loss = stage.loss(compiled, x, images.labels[rows], generator)
+            loss = stage.loss(compiled, x, images.labels[rows], generator, epoch / stage.epochs)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -66,3 +66,14 @@ def test_the_gradient_reaches_weights_through_all_steps():
         assert value.grad is not None, name
         assert torch.isfinite(value.grad).all(), name
     assert model.conv1.weight.grad.abs().sum() > 0
+
+
+def test_at_the_end_of_the_window_the_gradient_is_the_plain_one():
+    x = torch.linspace(-1, 3, 101)
+    gradients = []
+    for moment in (None, Moment(LEVELS)):
+        layer, values = QCFS(LEVELS, 1.5), x.clone().requires_grad_()
+        layer.moment = moment
+        (layer(values) * torch.arange(101)).sum().backward()
+        gradients.append((values.grad, layer.ceiling.grad))
+    torch.testing.assert_close(gradients[0], gradients[1])

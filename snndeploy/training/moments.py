@@ -49,10 +49,9 @@ class Moment:
         """Activations of one layer, of any shape, from its weighted sums."""
         share = torch.clamp(self.step / activation.levels, max=1.0)
         unit = activation.ceiling / activation.levels
-        sums = x * (share / unit)
         most = torch.clamp(self.step, max=float(activation.levels))
-        counts = torch.clamp(sums + (torch.floor(sums + 0.5) - sums).detach(), min=0.0)
-        counts = torch.minimum(counts, most)
+        sums = torch.minimum(torch.clamp(x * (share / unit), min=0.0), most)
+        counts = sums + (torch.floor(sums + 0.5) - sums).detach()
         if self.counts is not None:
             before = self.counts.get(activation)
             if before is not None:
