@@ -120,6 +120,53 @@ class ResNet20(nn.Module):
         return self.linear(torch.flatten(self.pool(x), 1))
 
 
+class WideBlock(nn.Module):
+    """Two convolutions and a shortcut: a trained 1x1 convolution where the shape changes."""
+
+    def __init__(self, inputs: int, channels: int, stride: int, levels: int | None) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.act1 = _activation(levels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.act2 = _activation(levels)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or inputs != channels:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch = self.bn2(self.conv2(self.act1(self.bn1(self.conv1(x)))))
+        return self.act2(branch + self.shortcut(x))
+
+
+class ResNet18(nn.Module):
+    """ResNet-18 for CIFAR-10: four stages of two blocks. Its full width is 64, ours is half."""
+
+    def __init__(self, levels: int | None, width: int = 32) -> None:
+        super().__init__()
+        self.grid = nn.Identity() if levels is None else QuantizedInput(*GRID)
+        self.conv1 = nn.Conv2d(3, width, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.act1 = _activation(levels)
+        stages: list[nn.Module] = []
+        inputs = width
+        for stage in range(4):
+            channels = width << stage
+            stages.append(WideBlock(inputs, channels, 1 if stage == 0 else 2, levels))
+            stages.append(WideBlock(channels, channels, 1, levels))
+            inputs = channels
+        self.stages = nn.Sequential(*stages)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.linear = nn.Linear(inputs, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stages(self.act1(self.bn1(self.conv1(self.grid(x)))))
+        return self.linear(torch.flatten(self.pool(x), 1))
+
+
 class Vgg(nn.Module):
     """Five convolutions of width 24 to 96, max-pools, a linear readout."""
 
@@ -198,7 +245,7 @@ def train(
         started, loss_sum = perf_counter(), 0.0
         order = torch.randperm(len(images.labels), generator=generator)
         for rows in torch.split(order, batch):
-            x = _augmented(images.batch(rows), generator)
+            x = augmented(images.batch(rows), generator)
             with torch.autocast("cpu", torch.bfloat16, bfloat16 and epoch + 1 < epochs):
                 logits = model(x)
             loss = F.cross_entropy(logits.float(), images.labels[rows], label_smoothing=0.05)
@@ -212,7 +259,7 @@ def train(
     model.eval().to(memory_format=torch.contiguous_format)
 
 
-def _augmented(x: Tensor, generator: torch.Generator) -> Tensor:
+def augmented(x: Tensor, generator: torch.Generator) -> Tensor:
     """Flip half of the images, shift all by up to 3 pixels; one shift for each batch's quarter."""
     flips = torch.rand(len(x), generator=generator) < 0.5
     x = torch.where(flips.view(-1, 1, 1, 1), x.flip(3), x)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from snndeploy import quantized_ops
+from snndeploy.training.moments import Moment
 
 
 class QCFS(nn.Module):
@@ -14,7 +15,13 @@ class QCFS(nn.Module):
     Args:
         levels: the largest spike count L; `2**bits - 1`.
         ceiling: the value of L counts at the start of training.
+
+    Attributes:
+        moment: while the spiking network's steps are trained, the step that it is at; see
+            `snndeploy.training.moments`. None in a plain network.
     """
+
+    moment: Moment | None = None
 
     def __init__(self, levels: int, ceiling: float = 2.0) -> None:
         super().__init__()
@@ -25,6 +32,8 @@ class QCFS(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to a tensor of any shape."""
+        if self.moment is not None:
+            return self.moment.rates(self, x)
         y: Tensor = quantized_ops.qcfs(x, self.ceiling, self.levels)
         return y
 
