@@ -224,7 +224,7 @@ def test_words_say_what_is_promised(made):
     text = " ".join(sentences(found))
     promise = found.promise
     assert "Promised with 0.95 confidence" in text
-    assert "at most 2 points below" in text
+    assert "at most 2 percentage points below" in text
     assert f"{promise.losses:,} answers lost and {promise.gains:,} gained on 3,000" in text
     assert "integer quantized ANN" in text
     assert f"{samples_needed(0.01, 0.05):,} held-out samples" in text

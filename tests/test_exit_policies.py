@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -232,18 +235,15 @@ def test_epsilons_begin_at_nothing_lost():
     assert list(EPSILONS) == sorted(EPSILONS)
 
 
-class Margin:
-    """A user's own policy: the best logit leads by a tenth of what the network has seen."""
-
-    def stop(self, logits, step):
-        best = np.sort(logits, axis=1)
-        return best[:, -1] - best[:, -2] > 0.1 * np.abs(logits).sum(axis=1)
-
-
 @pytest.mark.parametrize("backend", ["reference", "norse"])
-def test_a_users_own_policy_is_any_object_with_stop(backend):
+def test_a_policy_of_ones_own_is_any_object_with_stop(backend):
     program, x = sd.lower(NETWORK), images(30)
     full = sd.run(program, x)
-    own = sd.run(program, x, exit_policy=Margin(), backend=backend)
-    assert_equal(full.cut(first_stops(Margin(), full)), own)
+    page = (Path(__file__).parents[1] / "docs" / "exit.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"<!-- own policy -->\n```python\n(.*?)```", page, re.DOTALL)
+    names = {"program": program, "test": x}
+    exec(code, names)
+    own = sd.run(program, x, exit_policy=names["Lead"](), backend=backend)
+    assert_equal(full.cut(first_stops(names["Lead"](), full)), own)
+    assert_equal(names["trace"], own)
     assert own.stop_steps.sum() < full.stop_steps.sum()

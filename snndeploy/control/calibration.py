@@ -24,7 +24,7 @@ from snndeploy.control.exit_policy import ExitPolicy, FrontPoint, Promise
 from snndeploy.control.families import FITTED, FamilyName
 from snndeploy.control.study import FIT_SHARE, exit_curve
 from snndeploy.network import Network
-from snndeploy.numerics import Int64Array
+from snndeploy.numerics import BoolArray, Int64Array
 from snndeploy.trace import Trace
 
 GUARANTEED = (
@@ -212,7 +212,7 @@ def pareto_front(points: Sequence[ExitPoint]) -> list[ExitPoint]:
     costs = np.array([_costs(point) for point in ordered])
     no_worse = (costs[:, None] <= costs).all(axis=-1)
     # Sorted, a point can only be beaten, or equalled, by an earlier one.
-    beaten = np.triu(no_worse, 1).any(axis=0)
+    beaten: BoolArray = np.any(np.triu(no_worse, 1), axis=0)
     return [point for point, gone in zip(ordered, beaten, strict=True) if not gone]
 
 
