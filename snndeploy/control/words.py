@@ -80,7 +80,7 @@ def _settled(found: ExitPolicy) -> str:
 def _points(share: float) -> str:
     """A share of the samples as percentage points."""
     points = f"{100 * share:.3g}"
-    return f"{points} point{'' if points == '1' else 's'}"
+    return f"{points} percentage point{'' if points == '1' else 's'}"
 
 
 def _count(number: int, noun: str) -> str:
