@@ -52,7 +52,7 @@ def test_no_promise_is_no_error(snndeploy, files, tmp_path):
     assert words.startswith("run every sample to its end")
     assert "300 held-out samples cannot show a drop of at most 0.1 percentage points" in words
     needed = sd.load_policy(out).promise.samples_needed
-    assert f"About {needed:,} would." in words
+    assert f"About {needed:,} would, of" in words
     code, said, _ = snndeploy(
         "run", files / "net.nir", "--data", files / "hold.npz", "--exit", out, "--json"
     )
