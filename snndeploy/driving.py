@@ -80,7 +80,7 @@ class _Stretch:
 def _ends(
     found: Folded, program: Program, start: int, limit: int, controller: Controller | None
 ) -> tuple[Int64Array, BoolArray, BoolArray]:
-    """How many of the steps each sample runs, whether it stops there, and whether it has settled."""
+    """How many of the steps each sample runs, whether it stops then, and whether it has settled."""
     rows, steps, classes = found.logits.shape
     numbers = np.arange(start + 1, start + steps + 1)
     quiet = np.zeros((rows, steps), np.bool_)
