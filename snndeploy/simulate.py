@@ -166,7 +166,11 @@ def simulate(
             if progress is not None:
                 progress(first + len(rows), len(inputs))
     trace = _joined(backend.name, parts, time.perf_counter() - started, batch_steps)
-    return replace(trace, input_events=inputs != 0) if program.network.input.per_step else trace
+    return replace(
+        trace,
+        input_events=inputs != 0 if program.network.input.per_step else None,
+        controlled=controller is not None,
+    )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -109,15 +109,14 @@ class StreamingSession:
         """Before the first step."""
         zeros, no = np.zeros(samples, np.int64), np.zeros(samples, np.bool_)
         logits = np.zeros((samples, *self.program.layers[-1].shape), np.int64)
-        scored = isinstance(self.controller, Scoring)
-        return StreamStep(0, logits, zeros * 0.0 if scored else None, no, no, zeros, zeros)
+        confidence = np.zeros(samples) if isinstance(self.controller, Scoring) else None
+        return StreamStep(0, logits, confidence, no, no, zeros, zeros)
 
     def _after(self, before: StreamStep, step: Advance) -> StreamStep:
-        confidence = before.confidence
-        if confidence is not None:
-            assert isinstance(self.controller, Scoring)
+        confidence, controller = before.confidence, cast(object, self.controller)
+        if confidence is not None and isinstance(controller, Scoring):
             ages = np.full(len(step.rows), step.number)
-            scores = self.controller.confidence(step.step.logits, ages)
+            scores = controller.confidence(step.step.logits, ages)
             confidence = _with(confidence, step.rows, scores)
         fired = np.zeros(len(step.rows), np.int64)
         for count in step.events.values():

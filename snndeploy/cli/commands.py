@@ -15,6 +15,7 @@ from snndeploy.backend import backend_names, find_backend
 from snndeploy.cli import (
     comparison_views,
     console,
+    exit_commands,
     export_command,
     foreign_views,
     hardware_views,
@@ -221,6 +222,10 @@ def run(
         typer.Option(metavar="TIME", help="Step of a NIR file that another tool wrote."),
     ] = None,
     exit_policy: PolicyFile = None,
+    baseline: Annotated[
+        bool,
+        typer.Option("--baseline", help="With --exit: run to the end, too, to tell what it saves."),
+    ] = False,
     limit: Limit = None,
     out: Annotated[
         Path | None,
@@ -234,7 +239,7 @@ def run(
     samples are (N, T, ...), or (N, ...) with --steps.
     """
     if network.suffix == ".nir" and is_foreign(network):
-        _run_foreign(network, data, backend, dt, steps, limit, out, exit_policy, json)
+        _run_foreign(network, data, backend, dt, steps, limit, out, exit_policy, baseline, json)
         return
     if dt is not None:
         raise InputError(
@@ -244,19 +249,25 @@ def run(
     if samples.y is not None:
         check_labels(samples.y, program.network, len(samples))
     policy = None if exit_policy is None else load_policy(exit_policy)
+    if baseline and policy is None:
+        raise InputError("is for runs with --exit", where="--baseline", remedy="give a policy")
+    policies = [policy, None] if baseline else [policy]
     with console.progress(f"simulating on {backend}", json) as tell:
-        trace = deploy.run(
-            program,
-            samples.x,
-            backend=backend,
-            steps=steps,
-            exit_policy=policy,
-            record=False,
-            progress=tell,
-        )
+        trace, *full = [
+            deploy.run(
+                program,
+                samples.x,
+                backend=backend,
+                steps=steps,
+                exit_policy=chosen,
+                record=False,
+                progress=tell,
+            )
+            for chosen in policies
+        ]
     if out is not None:
         views.save_trace(trace, out)
-    views.show_trace(program, trace, samples.y, json)
+    views.show_trace(program, trace, samples.y, json, full[0] if full else None, steps)
 
 
 @app.command()
@@ -381,35 +392,7 @@ def fidelity(
     views.show_fidelity(found, json)
 
 
-@app.command("calibrate-exit")
-def calibrate_exit(
-    network: NetworkFile,
-    data: Annotated[
-        Path, typer.Option("--data", metavar="HOLD.npz", help="Held-out samples with labels.")
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="POLICY.json", help="Where to write.")
-    ],
-    max_accuracy_drop: Annotated[
-        float,
-        typer.Option(min=0.0, max=1.0, metavar="SHARE", help="Accuracy that may be given up."),
-    ] = 0.0,
-    temperature: Annotated[float, typer.Option(metavar="C", help="Divides the logits.")] = 1.0,
-    json: Json = False,
-) -> None:
-    """Find how sure to be before stopping, on held-out data."""
-    program, samples = _loaded(network, data, None)
-    with console.progress("calibrating the exit", json) as tell:
-        policy = deploy.calibrate_exit(
-            program,
-            samples.x,
-            samples.labels("calibrate-exit"),
-            max_accuracy_drop=max_accuracy_drop,
-            temperature=temperature,
-            progress=tell,
-        )
-    policy.save(out)
-    views.show_policy(policy, json)
+app.command("calibrate-exit")(exit_commands.calibrate_exit)
 
 
 @app.command()
@@ -502,10 +485,12 @@ def _run_foreign(
     limit: int | None,
     out: Path | None,
     exit_policy: Path | None,
+    baseline: bool,
     json: bool,
 ) -> None:
-    if exit_policy is not None:
-        raise InputError("is for networks that snndeploy converted", where="--exit")
+    if exit_policy is not None or baseline:
+        where = "--baseline" if exit_policy is None else "--exit"
+        raise InputError("is for networks that snndeploy converted", where=where)
     samples = load_samples(data).first(limit)
     with console.progress(f"simulating on {backend}", json) as tell:
         trace = run_nir(
