@@ -69,9 +69,8 @@ class EngineSession:
         In exact mode the record may end before, at a step by which all samples have settled.
         """
         self._check_open()
-        self.done, self.at = self._nothing(1), 0
         if not len(self.alive):
-            return self.done
+            return self._nothing(1)
         if len(self.alive) < len(self.places):
             self._close_ranks()
         self.alive = np.arange(len(self.places))
@@ -84,7 +83,7 @@ class EngineSession:
             raise
         found = max(span.steps for span in spans)
         self.group.time = start + found
-        self.done = self._folded(spans, found)
+        self.done, self.at = self._folded(spans, found), 0
         return self.done
 
     def step(self) -> Step:
