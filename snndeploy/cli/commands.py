@@ -251,6 +251,8 @@ def run(
     policy = None if exit_policy is None else load_policy(exit_policy)
     if baseline and policy is None:
         raise InputError("is for runs with --exit", where="--baseline", remedy="give a policy")
+    if policy is not None and steps is None:
+        steps = policy.steps  # of the run to the end, too
     policies = [policy, None] if baseline else [policy]
     with console.progress(f"simulating on {backend}", json) as tell:
         trace, *full = [
