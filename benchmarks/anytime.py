@@ -1,7 +1,7 @@
 """Train the CIFAR-10 networks of the exit study: 2-bit activations, accurate at every step.
 
     python benchmarks/anytime.py NETWORK --data FOLDER --checkpoint FOLDER
-                                 [--epochs 24] [--polish 2] [--smoke]
+                                 [--epochs 20] [--polish 1] [--smoke]
 
 NETWORK is `resnet20` or `resnet18` (half width). Trains from nothing on 45,000 of the 50,000 JPEG
 training images; the other 5,000 (`held_out_rows`) are for calibration, and the test images are not
@@ -46,6 +46,7 @@ class Stage:
     loss: Callable[[nn.Module, Tensor, Tensor, torch.Generator, float], Tensor]
     fixed_norms: bool
     warm_up: float
+    largest_gradient: float = np.inf
 
 
 def main() -> None:
@@ -53,8 +54,8 @@ def main() -> None:
     arguments.add_argument("network", choices=sorted(NETWORKS))
     arguments.add_argument("--data", type=Path, required=True, help="the folder with CIFAR-10")
     arguments.add_argument("--checkpoint", type=Path, required=True, help="where networks are kept")
-    arguments.add_argument("--epochs", type=int, default=24)
-    arguments.add_argument("--polish", type=int, default=2, help="epochs of the last stage")
+    arguments.add_argument("--epochs", type=int, default=20)
+    arguments.add_argument("--polish", type=int, default=1, help="epochs of the last stage")
     arguments.add_argument("--learning-rate", type=float, default=0.1)
     arguments.add_argument("--smoke", action="store_true", help="256 images")
     chosen = arguments.parse_args()
@@ -63,7 +64,7 @@ def main() -> None:
     model = NETWORKS[chosen.network](LEVELS).to(memory_format=torch.channels_last)
     stages = [
         Stage("one step", chosen.epochs, chosen.learning_rate, at_one_step, False, 0.2),
-        Stage("all steps", chosen.polish, 0.01, at_all_steps, True, 0.05),
+        Stage("all steps", chosen.polish, 0.001, at_all_steps, True, 0.05, 2.0),
     ]
     for number, stage in enumerate(stages):
         train(model, images, stage, chosen.checkpoint / f"{chosen.network}_{number}.pt")
@@ -137,6 +138,7 @@ def train(model: nn.Module, images: cifar.Images, stage: Stage, checkpoint: Path
             loss = stage.loss(compiled, x, images.labels[rows], generator, epoch / stage.epochs)
             optimizer.zero_grad()
             loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), stage.largest_gradient)
             optimizer.step()
             schedule.step()
             loss_sum += float(loss.detach()) * len(rows)
