@@ -24,7 +24,6 @@ import torch
 from controllers_page import render
 from exit_subjects import SUBJECTS, Folders, Subject
 from results import Row, Rows
-from snndeploy.control.policy import Policy
 from timing import medians
 
 from snndeploy import estimate, lower, run
@@ -39,6 +38,7 @@ from snndeploy.control import (
     policy_path,
     stop_steps,
 )
+from snndeploy.control.policy import Policy
 from snndeploy.errors import SnnDeployError
 from snndeploy.network import Network
 from snndeploy.samples import Samples
