@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
@@ -12,8 +12,22 @@ from snndeploy.lookahead import Lookahead
 from snndeploy.numerics import BoolArray, Int64Array
 from snndeploy.program import Program
 
-if TYPE_CHECKING:
-    from snndeploy.simulate import Controller
+
+class Controller(Protocol):
+    """Decides, after each step, which of the running samples may stop.
+
+    It has no state: what it decides of a row depends on that row's logits and step alone. So some
+    steps may be computed ahead, and all of them decided at once.
+    """
+
+    def stop(self, logits: Int64Array, step: Int64Array) -> BoolArray:
+        """Rows (n,) that are sure enough.
+
+        Args:
+            logits: int64 (n, classes), the readout's membranes.
+            step: int64 (n,), the 1-based step of each row. Rows may differ in it.
+        """
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +94,7 @@ class _Stretch:
 def _ends(
     found: Folded, program: Program, start: int, limit: int, controller: Controller | None
 ) -> tuple[Int64Array, BoolArray, BoolArray]:
-    """How many of the steps each sample runs, whether it stops there, and whether it has settled."""
+    """How many of the steps each sample runs, whether it stops then, and whether it has settled."""
     rows, steps, classes = found.logits.shape
     numbers = np.arange(start + 1, start + steps + 1)
     quiet = np.zeros((rows, steps), np.bool_)

@@ -6,12 +6,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
 from snndeploy.backend import Backend, Bounded, Driving, Folded, Folding, Session, Step
-from snndeploy.driving import drive
+from snndeploy.driving import Controller, drive
 from snndeploy.errors import InputError
 from snndeploy.lookahead import Lookahead
 from snndeploy.numerics import BoolArray, Int8Array, Int64Array
@@ -22,23 +21,6 @@ MAX_STEPS = 1_000_000
 
 Progress = Callable[[int, int], None]
 """Called with (samples done, samples in all)."""
-
-
-class Controller(Protocol):
-    """Decides, after each step, which of the running samples may stop.
-
-    It has no state: what it decides of a row depends on that row's logits and step alone. So some
-    steps may be computed ahead, and all of them decided at once.
-    """
-
-    def stop(self, logits: Int64Array, step: Int64Array) -> BoolArray:
-        """Rows (n,) that are sure enough.
-
-        Args:
-            logits: int64 (n, classes), the readout's membranes.
-            step: int64 (n,), the 1-based step of each row. Rows may differ in it.
-        """
-        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,11 +67,12 @@ class Group(Walk):
         kept, places = len(rows), rows.copy()
         moving = rows >= kept
         places[moving] = np.setdiff1d(np.arange(kept), rows)
-        holes, movers = torch.from_numpy(places[moving]), torch.from_numpy(rows[moving])
+        holes, movers = places[moving], rows[moving]
+        to, here = (torch.from_numpy(x).to(self.inputs.device) for x in (holes, movers))
 
         def move(state: Tensor) -> None:
-            if len(movers) and state.numel():
-                state[holes] = state[movers]
+            if len(movers) and state.numel():  # indexing would take 25 times as long
+                state.index_copy_(0, to, state.index_select(0, here))
 
         for neurons in self.neurons.values():
             move(neurons.membrane)
@@ -83,5 +84,5 @@ class Group(Walk):
             move(current[0])
         if self.plan.per_step:
             move(self.inputs)
-        move(torch.from_numpy(self.total))
+        self.total[holes] = self.total[movers]
         return self.part(slice(kept)), places

@@ -61,7 +61,7 @@ class EngineSession:
         self.places = self.alive = np.arange(len(inputs))
         self.done, self.at = self._nothing(0), 0
         if len(inputs):
-            self._each_part(Group.begin)
+            self._each_part(Group.begin, 1)
 
     def advance(self, steps: int) -> Folded:
         """The next steps of the samples that are left, or fewer if that would take much memory.
@@ -69,34 +69,36 @@ class EngineSession:
         In exact mode the record may end before, at a step by which all samples have settled.
         """
         self._check_open()
-        self.done, self.at = self._nothing(1), 0
         if not len(self.alive):
-            return self.done
+            return self._nothing(1)
         if len(self.alive) < len(self.places):
-            with torch.inference_mode():
-                self.group, self.places = self.group.kept(self.places[self.alive])
+            self._close_ranks()
         self.alive = np.arange(len(self.places))
         start = self.group.time
         steps = min(steps, self.plan.steps - start, self._most_steps())
         try:
-            spans = self._each_part(lambda part: part.advance(steps))
+            spans = self._each_part(lambda part: part.advance(steps), steps)
         except BaseException:  # some parts may be ahead of others
             self.close()
             raise
         found = max(span.steps for span in spans)
         self.group.time = start + found
-        self.done = self._folded(spans, found)
+        self.done, self.at = self._folded(spans, found), 0
         return self.done
 
     def step(self) -> Step:
         """Advance by one logical step."""
+        self._check_open()
+        if not len(self.alive):
+            nothing = self._nothing(1)
+            spikes = {name: x[:, 0] for name, x in nothing.spikes.items()}
+            events = {name: x[:, 0] for name, x in nothing.events.items()}
+            return Step(nothing.logits[:, 0], spikes, events)
         if self.at == self.done.logits.shape[1]:
-            rows = max(len(self.alive), 1)
-            self.advance(min(max(self.options.ahead // rows, 1), MOST_AHEAD))
+            self.advance(min(max(self.options.ahead // len(self.alive), 1), MOST_AHEAD))
         t, self.at = self.at, self.at + 1
         events = {name: found[self.alive, t] for name, found in self.done.events.items()}
-        picked = _Picked(self.done.spikes, self.alive, t)
-        return Step(self.done.logits[self.alive, t], picked, events)
+        return Step(self.done.logits[self.alive, t], _Picked(self.record, self.alive, t), events)
 
     def keep(self, rows: BoolArray) -> None:
         """Go on with some of the samples; the others leave the group."""
@@ -143,14 +145,26 @@ class EngineSession:
             spikes = self.plan.spike_bytes
         return max(1, self.options.memory // 2 // (rows * spikes))
 
-    def _each_part(self, work: Callable[[Group], T]) -> list[T]:
-        """Neighbours together, as many as fit the caches, one thread a part.
+    def _close_ranks(self) -> None:
+        """Drop the state of the samples that have left."""
+
+        def work(rows: Int64Array) -> tuple[Group, Int64Array]:
+            with torch.inference_mode():
+                return self.group.kept(rows)
+
+        rows = [self.places[self.alive]]
+        alone = self.options.workers > 1  # PyTorch's own threads take longer
+        ((self.group, self.places),) = (self.teams[False].each if alone else map)(work, rows)
+
+    def _each_part(self, work: Callable[[Group], T], steps: int) -> list[T]:
+        """Neighbours together, as many as fill the kernels in so many steps, one thread a part.
 
         A single part is for the calling thread, and the others share its layers.
         """
         rows, workers = self.group.rows, self.options.workers
+        most = self.options.rows * max(1, MOST_AHEAD // steps)
         count = max(min(workers, rows), 1)
-        count *= -(-rows // (count * self.options.rows)) or 1
+        count *= -(-rows // (count * most))
         ends = [rows * part // count for part in range(count + 1)]
         several = workers > 1
         self.group.team = self.teams[True] if several and count == 1 else None
@@ -178,8 +192,8 @@ class EngineSession:
                 found[first:last, : len(span.events[name])] = span.events[name].T
             first = last
         events = events[:, self.places]
-        spikes = _Recorded(spans, self.places, steps, int(self.plan.signed))
-        return Folded(logits[self.places], spikes, dict(zip(self.names, events, strict=True)))
+        self.record = _Recorded(spans, self.places, steps, int(self.plan.signed))
+        return Folded(logits[self.places], self.record, dict(zip(self.names, events, strict=True)))
 
 
 class _Recorded(Mapping[str, Int8Array]):
@@ -215,7 +229,8 @@ class _Picked(Mapping[str, Int8Array]):
         self.record, self.rows, self.t = record, rows, t
 
     def __getitem__(self, name: str) -> Int8Array:
-        return self.record.between(name, self.t, self.t + 1)[self.rows, 0]
+        found: Int8Array = self.record.between(name, self.t, self.t + 1)[self.rows, 0]
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.record)
