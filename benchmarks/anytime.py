@@ -1,21 +1,18 @@
 """Train the CIFAR-10 networks of the exit study: 2-bit activations, accurate at every step.
 
     python benchmarks/anytime.py NETWORK --data FOLDER --checkpoint FOLDER
-                                 [--epochs 24] [--polish 2] [--smoke]
+                                 [--epochs 20] [--smoke]
 
 NETWORK is `resnet20` or `resnet18` (half width). Trains from nothing on 45,000 of the 50,000 JPEG
 training images; the other 5,000 (`held_out_rows`) are for calibration, and the test images are not
 looked at. A third of the epochs train the end of the window, the quantized ANN. The others draw a
-step of the window for each batch, as if each count could be reached at once. Last, all steps are
-trained together on the neurons of the exact mode, with fixed batch-norms. See
+step of the window for each batch, as if each count could be reached at once; see
 `snndeploy.training.moments`. An interrupted run goes on from its last epoch.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
@@ -25,27 +22,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snndeploy.training.moments import Moment, at, logits_by_step
+from snndeploy.training.moments import Moment, at
 
 LEVELS = 3
 HELD_OUT = 5_000
 NETWORKS = {"resnet20": cifar.ResNet20, "resnet18": cifar.ResNet18}
 BATCH = 128
 SMOOTHING = 0.05
-WEIGHTS_OF_STEPS = (0.5, 0.7, 1.0, 1.0)
-"""Of the losses at steps 1 to 4 in the last stage; from step 4 on little changes."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of the training."""
-
-    name: str
-    epochs: int
-    learning_rate: float
-    loss: Callable[[nn.Module, Tensor, Tensor, torch.Generator, float], Tensor]
-    fixed_norms: bool
-    warm_up: float
 
 
 def main() -> None:
@@ -53,20 +36,15 @@ def main() -> None:
     arguments.add_argument("network", choices=sorted(NETWORKS))
     arguments.add_argument("--data", type=Path, required=True, help="the folder with CIFAR-10")
     arguments.add_argument("--checkpoint", type=Path, required=True, help="where networks are kept")
-    arguments.add_argument("--epochs", type=int, default=24)
-    arguments.add_argument("--polish", type=int, default=2, help="epochs of the last stage")
+    arguments.add_argument("--epochs", type=int, default=20)
     arguments.add_argument("--learning-rate", type=float, default=0.1)
     arguments.add_argument("--smoke", action="store_true", help="256 images")
     chosen = arguments.parse_args()
     torch.manual_seed(0)
     images = training_images(chosen.data, 256 if chosen.smoke else None)
     model = NETWORKS[chosen.network](LEVELS).to(memory_format=torch.channels_last)
-    stages = [
-        Stage("one step", chosen.epochs, chosen.learning_rate, at_one_step, False, 0.2),
-        Stage("all steps", chosen.polish, 0.01, at_all_steps, True, 0.05),
-    ]
-    for number, stage in enumerate(stages):
-        train(model, images, stage, chosen.checkpoint / f"{chosen.network}_{number}.pt")
+    file = chosen.checkpoint / f"{chosen.network}.pt"
+    train(model, images, chosen.epochs, chosen.learning_rate, file)
 
 
 def held_out_rows(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -97,25 +75,17 @@ def at_one_step(
 _MOMENT = Moment()
 
 
-def at_all_steps(
-    model: nn.Module, x: Tensor, y: Tensor, _generator: torch.Generator, _done: float
-) -> Tensor:
-    """The weighted losses of the first steps of the exact mode."""
-    with torch.autocast("cpu", torch.bfloat16):
-        found = logits_by_step(model, x, len(WEIGHTS_OF_STEPS))
-    losses = [F.cross_entropy(logits.float(), y, label_smoothing=SMOOTHING) for logits in found]
-    return sum(w * loss for w, loss in zip(WEIGHTS_OF_STEPS, losses, strict=True))
-
-
-def train(model: nn.Module, images: cifar.Images, stage: Stage, checkpoint: Path) -> None:
-    """Run one stage, or the rest of it; leaves the model in eval mode."""
+def train(
+    model: nn.Module, images: cifar.Images, epochs: int, learning_rate: float, checkpoint: Path
+) -> None:
+    """Run all epochs, or the rest of them; leaves the model in eval mode."""
     ceilings = [p for n, p in model.named_parameters() if n.endswith("ceiling")]
     others = [p for n, p in model.named_parameters() if not n.endswith("ceiling")]
     groups = [{"params": others, "weight_decay": 5e-4}, {"params": ceilings, "weight_decay": 0.0}]
-    optimizer = torch.optim.SGD(groups, stage.learning_rate, 0.9, nesterov=True)
-    steps = stage.epochs * -(-len(images.labels) // BATCH)
+    optimizer = torch.optim.SGD(groups, learning_rate, 0.9, nesterov=True)
+    steps = epochs * -(-len(images.labels) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, stage.learning_rate, max(steps, 1), pct_start=stage.warm_up
+        optimizer, learning_rate, max(steps, 1), pct_start=0.2
     )
     first = 0
     if checkpoint.exists():
@@ -125,16 +95,13 @@ def train(model: nn.Module, images: cifar.Images, stage: Stage, checkpoint: Path
         schedule.load_state_dict(state["schedule"])
         first = state["epochs"]
     compiled = torch.compile(model)
-    for epoch in range(first, stage.epochs):
+    for epoch in range(first, epochs):
         model.train()
-        if stage.fixed_norms:
-            for module in model.modules():
-                module.train(not isinstance(module, nn.BatchNorm2d))
         generator = torch.Generator().manual_seed(epoch)
         started, loss_sum = perf_counter(), 0.0
         for rows in torch.split(torch.randperm(len(images.labels), generator=generator), BATCH):
             x = cifar.augmented(images.batch(rows), generator)
-            loss = stage.loss(compiled, x, images.labels[rows], generator, epoch / stage.epochs)
+            loss = at_one_step(compiled, x, images.labels[rows], generator, epoch / epochs)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -142,7 +109,7 @@ def train(model: nn.Module, images: cifar.Images, stage: Stage, checkpoint: Path
             loss_sum += float(loss.detach()) * len(rows)
         seconds = perf_counter() - started
         loss_mean = loss_sum / len(images.labels)
-        print(f"{stage.name}, epoch {epoch + 1}: loss {loss_mean:.3f}, {seconds:.0f} s", flush=True)
+        print(f"epoch {epoch + 1}/{epochs}: loss {loss_mean:.3f}, {seconds:.0f} s", flush=True)
         state = {
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),

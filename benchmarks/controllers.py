@@ -24,7 +24,6 @@ import torch
 from controllers_page import render
 from exit_subjects import SUBJECTS, Folders, Subject
 from results import Row, Rows
-from snndeploy.control.policy import Policy
 from timing import medians
 
 from snndeploy import estimate, lower, run
@@ -39,6 +38,7 @@ from snndeploy.control import (
     policy_path,
     stop_steps,
 )
+from snndeploy.control.policy import Policy
 from snndeploy.errors import SnnDeployError
 from snndeploy.network import Network
 from snndeploy.samples import Samples
@@ -47,7 +47,7 @@ from snndeploy.trace import Trace
 MOST_DROP = 0.001
 CAPS = (1, 2, 4, 8, 12, 16, 20, 27)
 RATE_STEPS = CAPS[-1]
-PROFILE = "digital_snn_45nm"
+PROFILE = "loihi2"
 PRICED = 100
 """Samples whose spikes are kept, and priced."""
 
@@ -199,7 +199,7 @@ def judged(
     if cost.energy_pj is None:
         return row | {"not_priced": "unpriced terms"}
     energy = cost.energy_pj
-    return row | {"energy_uj": [1e-6 * v for v in (energy.value, energy.low, energy.high)]}
+    return row | {"energy_uj": [1e-6 * v for v in (energy.nominal, energy.low, energy.high)]}
 
 
 def tail(trace: Trace, percent: int) -> int:

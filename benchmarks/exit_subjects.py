@@ -58,16 +58,16 @@ def trained(name: str, mode: str) -> Callable[[Folders], Subject]:
     """A network of `anytime.py` with its 5,000 held-out images."""
 
     def make(folders: Folders) -> Subject:
-        stage = max(folders.kept.glob(f"{name}_[0-9].pt"))
+        file = folders.kept / f"{name}.pt"
         model = anytime.NETWORKS[name](anytime.LEVELS)
-        model.load_state_dict(torch.load(stage, weights_only=True)["model"])
+        model.load_state_dict(torch.load(file, weights_only=True)["model"])
         images = cifar.jpeg_images(folders.data, "train")
         rows = torch.from_numpy(anytime.held_out_rows(len(images.labels))[1])
         held_out = _samples(cifar.Images(images.pixels[rows], images.labels[rows]))
         floats = from_torch(model.eval(), torch.from_numpy(held_out.x[:2]), name)
         return Subject(
             f"{name} (CIFAR-10), {mode} mode, L = {anytime.LEVELS}",
-            convert(floats, mode=mode),
+            convert(floats, mode=mode, weight_exponent=0),
             held_out,
             _samples(cifar.jpeg_images(folders.data, "test")),
             {"lossless": _samples(cifar.lossless_images(folders.data))},
@@ -88,7 +88,8 @@ def another(name: str, levels: int, method: str) -> Callable[[Folders], Subject]
             calibration = model.training.rows(slice(CALIBRATION))
         file = folders.kept / f"{name}_{levels}_{method}.nir"
         if not file.exists():
-            save(convert(model.network, calibration.ours, levels=levels, calibrate=method), file)
+            options = {"levels": levels, "calibrate": method, "weight_exponent": 0}
+            save(convert(model.network, calibration.ours, **options), file)
         half = len(order) // 2
         parts = [model.test.rows(np.sort(part)) for part in (order[:half], order[half:])]
         held_out, test = (Samples(part.ours, part.labels) for part in parts)
