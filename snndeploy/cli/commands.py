@@ -54,7 +54,7 @@ from snndeploy.inputs import check_labels
 from snndeploy.measure import count_events
 from snndeploy.nirfile import is_foreign, save
 from snndeploy.nirfile import lint as lint_nir
-from snndeploy.program import Program
+from snndeploy.program import Arrangement, Program
 from snndeploy.samples import Samples, load_samples
 from snndeploy.side_by_side import SideBySide, side_by_side
 from snndeploy.story import BASELINE, PROFILE, ann_baselines, run_both, tell_story
@@ -405,12 +405,18 @@ def energy(
     baseline: Annotated[
         str, typer.Option(metavar="NAME", help="Digital baseline for the same network as an ANN.")
     ] = BASELINE,
+    by_traffic: Annotated[
+        bool,
+        typer.Option("--by-traffic", help="Move cores together that talk to each other (slow)."),
+    ] = False,
     exit_policy: PolicyFile = None,
     limit: Limit = None,
     json: Json = False,
 ) -> None:
     """Count events, and price them on a chip."""
-    program, samples = _loaded(network, data, limit, profile)
+    arrangement: Arrangement = "by_traffic" if by_traffic else "in_order"
+    program = deploy.lower(deploy.load(network), profile, arrangement=arrangement)
+    samples = load_samples(data).first(limit)
     policy = None if exit_policy is None else load_policy(exit_policy)
     with console.progress("counting events", json) as tell:
         full, stopped = run_both(program, samples, policy, tell)
