@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from snndeploy import units
 from snndeploy.cost.estimate import Estimate
+from snndeploy.measure import EventCounts, count_events
+from snndeploy.measure.placement import PlacementSummary, summarize_placement
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
 from snndeploy.trace import Trace
@@ -90,6 +93,23 @@ class ReportData:
     def heading(self) -> str:
         """The title, or the network's name."""
         return self.title or self.program.network.name
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the run holds the spikes of every layer."""
+        return all(layer.name in self.trace.spikes for layer in self.program.spiking)
+
+    @cached_property
+    def counts(self) -> EventCounts | None:
+        """Events of the settled run; None if it did not record its spikes."""
+        return count_events(self.program, self.trace) if self.recorded else None
+
+    @cached_property
+    def placed(self) -> PlacementSummary | None:
+        """What the placement uses; None if the network lies on no chip."""
+        if not self.program.placement:
+            return None
+        return summarize_placement(self.program, self.trace if self.recorded else None)
 
     @property
     def backends_agree(self) -> bool | None:

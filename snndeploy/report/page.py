@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from snndeploy import units
 from snndeploy.files import save_text
-from snndeploy.report import charts, energy, energy_charts, tables
+from snndeploy.report import charts, energy, energy_charts, energy_figures, placement_chart, tables
 from snndeploy.report.data import ReportData
 
 
@@ -51,7 +51,10 @@ def render(data: ReportData) -> str:
             neurons=charts.neuron_histogram(data),
             raster=charts.raster(data),
             signed=bool(data.trace.spikes),
+            operations=energy_charts.operations_chart(data),
             energy=_energy(data),
+            mesh=placement_chart.mesh(data),
+            core_use=_core_use(data),
         )
     )
 
@@ -82,6 +85,11 @@ def _stops(data: ReportData) -> charts.Chart | None:
     return charts.histogram("stops", data.exit.stop_steps, title)
 
 
+def _core_use(data: ReportData) -> tables.Table | None:
+    found = energy_figures.core_use(data)
+    return None if found is None else found.table()
+
+
 def _energy(data: ReportData) -> dict[str, object] | None:
     found = data.estimate
     if found is None:
@@ -96,7 +104,9 @@ def _energy(data: ReportData) -> dict[str, object] | None:
         "totals": energy.totals_table((*ours, *baselines)),
         "unpriced": ", ".join(units.event_name(event) for event in found.unpriced),
         "sources": energy.sources(found),
-        "facts": energy.facts(found),
+        "states": energy.states(found),
+        "facts": (*energy.operating_point(data), *energy.facts(found)),
+        "over_steps": energy_charts.over_steps(data),
         "comparisons": energy.comparison_table(energy.comparisons(ours, baselines)),
         "tornado": energy.tornado_table(found),
         "break_even": energy.break_even(data, baselines),
