@@ -138,7 +138,10 @@ def _controller(
     """The threshold at which the mean steps come closest to `share` of the full run's."""
     scale, window = network.output.scale, network.window
     probe = DynamicConfidence(1.0, temperature, scale, window)
-    seen = np.stack([probe.confidence(full.logits[:, t], t + 1) for t in range(full.steps)], axis=1)
+    ages = (np.full(len(full), t + 1) for t in range(full.steps))
+    seen = np.stack(
+        [probe.confidence(full.logits[:, t], age) for t, age in enumerate(ages)], axis=1
+    )
     wanted, best, found = share * full.stop_steps.mean(), np.inf, 1.0
     for threshold in np.quantile(seen, np.linspace(0, 1, 201)):
         passed = seen > threshold

@@ -22,10 +22,18 @@ Progress = Callable[[int, int], None]
 
 
 class Controller(Protocol):
-    """Decides, after each step, which of the running samples may stop."""
+    """Decides, after each step, which of the running samples may stop.
 
-    def stop(self, logits: Int64Array, step: int) -> BoolArray:
-        """Rows (n,) that are sure enough, from logits (n, classes) after 1-based `step`."""
+    It has no state: what it decides of a row depends on that row's logits and step alone.
+    """
+
+    def stop(self, logits: Int64Array, step: Int64Array) -> BoolArray:
+        """Rows (n,) that are sure enough.
+
+        Args:
+            logits: int64 (n, classes), the readout's membranes.
+            step: int64 (n,), the 1-based step of each row. Rows may differ in it.
+        """
         ...
 
 
@@ -202,7 +210,7 @@ def _run_batch(
             settled = quiet & (exact and t >= program.network.window)
             stop = settled.copy()
             if controller is not None:
-                stop |= controller.stop(step.logits, t)
+                stop |= controller.stop(step.logits, np.full(len(stop), t))
             if t == limit:
                 stop[:] = True
             recorder.drop(stop, settled, t)

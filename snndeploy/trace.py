@@ -78,6 +78,37 @@ class Trace:
             input_events=None if self.input_events is None else self.input_events[rows],
         )
 
+    def cut(self, stop_steps: Int64Array) -> Trace:
+        """The trace as if a controller had stopped each sample after that many steps.
+
+        What a network did until then does not depend on when it is stopped, so this equals a
+        run with that controller. Wall-clock times stay this run's.
+
+        Args:
+            stop_steps: (N,), at least 1. A sample that ended before stays as it is.
+
+        Raises:
+            DataError: another number of samples, or a step below 1.
+        """
+        if stop_steps.shape != self.stop_steps.shape or (stop_steps < 1).any():
+            raise DataError(
+                f"of shape {stop_steps.shape}, least {stop_steps.min(initial=1)}",
+                where="stop steps",
+                remedy=f"give one step of at least 1 for each of {len(self)} samples",
+            )
+        stops = np.minimum(stop_steps, self.stop_steps)
+        steps = int(stops.max(initial=0))
+        held = np.minimum(np.arange(steps), stops[:, None] - 1)
+        ran = np.arange(steps) < stops[:, None]
+        return replace(
+            self,
+            logits=np.take_along_axis(self.logits, held[:, :, None], axis=1),
+            spikes={name: _masked(found[:, :steps], ran) for name, found in self.spikes.items()},
+            events={name: _masked(found[:, :steps], ran) for name, found in self.events.items()},
+            stop_steps=stops,
+            settled=self.settled & (stops == self.stop_steps),
+        )
+
     @property
     def steps(self) -> int:
         """T, the steps of the sample that ran longest."""
@@ -164,6 +195,11 @@ class Trace:
         found = self.first_divergence(other)
         if found is not None:
             raise SpikesDifferError(f"{self.backend} and {other.backend} differ first at {found}")
+
+
+def _masked(array: Any, ran: BoolArray) -> Any:
+    """(N, T, ...) where samples ran, else 0."""
+    return array * ran.reshape(*ran.shape, *(1,) * (array.ndim - 2))
 
 
 def _signed(value: int) -> str:

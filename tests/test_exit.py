@@ -30,9 +30,10 @@ def test_confidence_is_the_softmax_of_the_scaled_logits():
     logits = np.array([[8, 0, -4]])
     z = logits[0] * 0.5 * (4 / 2) / 2.0
     expected = np.exp(z).max() / np.exp(z).sum()
-    assert control.confidence(logits, 2)[0] == pytest.approx(expected)
+    assert control.confidence(logits, np.array([2]))[0] == pytest.approx(expected)
     z = logits[0] * 0.5 / 2.0  # behind the window nothing is scaled up
-    assert control.confidence(logits, 9)[0] == pytest.approx(np.exp(z).max() / np.exp(z).sum())
+    behind = control.confidence(logits, np.array([9]))[0]
+    assert behind == pytest.approx(np.exp(z).max() / np.exp(z).sum())
 
 
 def test_calibration_keeps_the_promise_on_its_own_data_and_saves_steps(program, labels):

@@ -232,7 +232,7 @@ def _check_array(ours: Any, theirs: Any, dtype: np.dtype[Any] | None, where: str
 class _Stops:
     """Stops about a third of the samples at each step, by their logits alone."""
 
-    def stop(self, logits: Int64Array, step: int) -> BoolArray:
-        """Rows (n,) that stop after `step`."""
+    def stop(self, logits: Int64Array, step: Int64Array) -> BoolArray:
+        """Rows (n,) that stop after their `step` (n,)."""
         stopped: BoolArray = (np.abs(logits).sum(axis=1) + step) % 3 == 0
         return stopped

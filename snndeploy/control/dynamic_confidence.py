@@ -92,15 +92,15 @@ class DynamicConfidence:
     scale: float
     window: int
 
-    def confidence(self, logits: Int64Array, step: int) -> FloatArray:
-        """Softmax confidence (n,) of logits (n, classes) after 1-based `step`."""
-        injected = self.window / min(step, self.window)
-        z = logits * (self.scale * injected / self.temperature)
+    def confidence(self, logits: Int64Array, step: Int64Array) -> FloatArray:
+        """Softmax confidence (n,) of logits (n, classes) after 1-based steps (n,)."""
+        injected = self.window / np.minimum(step, self.window)
+        z = logits * (self.scale * injected / self.temperature)[:, None]
         z = z - z.max(axis=-1, keepdims=True)
         confidence: FloatArray = 1.0 / np.exp(z).sum(axis=-1)
         return confidence
 
-    def stop(self, logits: Int64Array, step: int) -> BoolArray:
+    def stop(self, logits: Int64Array, step: Int64Array) -> BoolArray:
         """Rows (n,) whose confidence has passed the threshold."""
         return self.confidence(logits, step) > self.threshold
 
@@ -127,7 +127,10 @@ def calibrate(
     """
     probe = DynamicConfidence(1.0, temperature, network.output.scale, network.window)
     steps = trace.steps
-    seen = np.stack([probe.confidence(trace.logits[:, t], t + 1) for t in range(steps)], axis=1)
+    seen = np.stack(
+        [probe.confidence(trace.logits[:, t], np.full(len(trace), t + 1)) for t in range(steps)],
+        axis=1,
+    )
     right = trace.logits.argmax(axis=-1) == labels[:, None]
     settled_accuracy = float(right[:, -1].mean())
     best = (1.0, float(trace.stop_steps.mean()), settled_accuracy)
