@@ -48,10 +48,10 @@ class Dataset:
     def table(self) -> Table:
         """The figures as text, with their units."""
         rows = tuple(tuple(map(_text, self.columns, row)) for row in self.rows)
-        words = [
-            any(isinstance(cell, str) for cell in self.column(name)) for name in self.columns
-        ]
-        return Table(tuple(map(_head, self.columns)), rows, "".join("l" if w else "r" for w in words))
+        words = [any(isinstance(cell, str) for cell in self.column(name)) for name in self.columns]
+        return Table(
+            tuple(map(_head, self.columns)), rows, "".join("l" if w else "r" for w in words)
+        )
 
 
 def _cell(value: Any) -> Cell:

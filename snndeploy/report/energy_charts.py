@@ -104,9 +104,7 @@ def against(everyone: tuple[Estimate, ...]) -> Chart:
     )
 
 
-def _series(
-    estimate: Estimate, layers: list[str], shades: dict[str, str]
-) -> dict[str, FloatArray]:
+def _series(estimate: Estimate, layers: list[str], shades: dict[str, str]) -> dict[str, FloatArray]:
     """Energy in pJ by event and layer; events without a colour of their own are summed."""
     place = {name: i for i, name in enumerate(layers)}
     found = {event: np.zeros(len(layers)) for event in (*shades, OTHERS)}

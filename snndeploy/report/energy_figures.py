@@ -116,7 +116,10 @@ def cores(data: ReportData) -> Dataset | None:
     program = data.program
     if not program.placement or program.profile is None:
         return None
-    per_chip, order = program.profile.limits.cores, {x.name: i for i, x in enumerate(program.layers)}
+    per_chip, order = (
+        program.profile.limits.cores,
+        {x.name: i for i, x in enumerate(program.layers)},
+    )
     held: dict[int, dict[str, int]] = {}
     for part in program.placement:
         layer = held.setdefault(part.core, {})
@@ -126,9 +129,7 @@ def cores(data: ReportData) -> Dataset | None:
         most = max(held[core], key=lambda name: (held[core][name], -order[name]))
         chip = core // per_chip if per_chip else 0
         rows.append((core, chip, most, sum(held[core].values()), nearest, share))
-    return Dataset.of(
-        "cores", "Cores", "core chip layer neurons nearest_limit used_share", rows
-    )
+    return Dataset.of("cores", "Cores", "core chip layer neurons nearest_limit used_share", rows)
 
 
 def energy_by_step(data: ReportData) -> Dataset | None:

@@ -6,11 +6,11 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from snndeploy import units
+from snndeploy.hardware import Limits
 from snndeploy.report import svg
 from snndeploy.report.charts import Chart
 from snndeploy.report.data import ReportData
 from snndeploy.report.energy_figures import cores
-from snndeploy.hardware import Limits
 
 MAX_CHIPS = 6
 _ABREAST, _COLUMNS, _MOST_EMPTY = 3, 16, 256
@@ -61,7 +61,9 @@ def mesh(data: ReportData) -> Chart | None:
         caption += f" The first {MAX_CHIPS} of {chips} chips are drawn."
     label = f"Cores by layer: {len(found.rows)} in use on {chips} chips"
     wide = max(right, 8) + 0.4
-    height = min(900.0, 500 * (bottom + 0.4) / wide) + 26 + 20 * -(-min(len(names), _MOST_NAMED) // 3)
+    height = (
+        min(900.0, 500 * (bottom + 0.4) / wide) + 26 + 20 * -(-min(len(names), _MOST_NAMED) // 3)
+    )
     return Chart(svg.draw("mesh", label, paint, 500, round(height), 3), caption, found.table())
 
 
