@@ -21,7 +21,7 @@ from results import Row, Rows, put, table
 from timing import medians
 
 from snndeploy.backend import find_backend
-from snndeploy.control import DynamicConfidence
+from snndeploy.control import DynamicConfidence, stop_steps
 from snndeploy.network import Network
 from snndeploy.program import Program
 from snndeploy.simulate import simulate
@@ -136,20 +136,22 @@ def _controller(
     network: Network, full: Trace, temperature: float, share: float
 ) -> DynamicConfidence:
     """The threshold at which the mean steps come closest to `share` of the full run's."""
-    scale, window = network.output.scale, network.window
-    probe = DynamicConfidence(1.0, temperature, scale, window)
+    probe = DynamicConfidence(
+        threshold=1.0,
+        temperature=temperature,
+        scale=network.output.scale,
+        window=network.window,
+    )
     ages = (np.full(len(full), t + 1) for t in range(full.steps))
     seen = np.stack(
         [probe.confidence(full.logits[:, t], age) for t, age in enumerate(ages)], axis=1
     )
-    wanted, best, found = share * full.stop_steps.mean(), np.inf, 1.0
-    for threshold in np.quantile(seen, np.linspace(0, 1, 201)):
-        passed = seen > threshold
-        first = np.where(passed.any(axis=1), passed.argmax(axis=1) + 1, full.steps)
-        distance = abs(np.minimum(first, full.stop_steps).mean() - wanted)
-        if distance < best:
-            best, found = distance, float(threshold)
-    return DynamicConfidence(found, temperature, scale, window)
+    wanted = share * full.stop_steps.mean()
+    candidates = [
+        probe.model_copy(update={"threshold": float(threshold)})
+        for threshold in np.quantile(seen, np.linspace(0, 1, 201))
+    ]
+    return min(candidates, key=lambda policy: abs(stop_steps(policy, full).mean() - wanted))
 
 
 def _mode_table(rows: list[Row]) -> str:

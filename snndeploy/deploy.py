@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from snndeploy import control, cost
 from snndeploy.backend import require_backend
-from snndeploy.control import MIN_TEMPERATURE, ExitPolicy
+from snndeploy.control import FAMILIES, MIN_TEMPERATURE, ExitPolicy, FamilyName, Search, stop_steps
 from snndeploy.conversion import folded, prepared
 from snndeploy.cost import Estimate
 from snndeploy.errors import DoesNotFitError, FileFormatError, InputError
@@ -30,7 +30,7 @@ from snndeploy.passes import Quantize, Rescale, place
 from snndeploy.passes.calibration_options import Calibrate, FewLevels, Thresholds
 from snndeploy.program import Program
 from snndeploy.samples import array_hash
-from snndeploy.simulate import MAX_STEPS, Progress, simulate
+from snndeploy.simulate import MAX_STEPS, Controller, Progress, simulate
 from snndeploy.trace import Trace
 from snndeploy.verify import agreement, certificate, comparison
 from snndeploy.verify.agreement import Agreement
@@ -313,7 +313,7 @@ def run(
     *,
     backend: str = "reference",
     steps: int | None = None,
-    exit_policy: ExitPolicy | None = None,
+    exit_policy: ExitPolicy | Controller | None = None,
     batch: int = 256,
     record: bool = True,
     progress: Progress | None = None,
@@ -324,8 +324,10 @@ def run(
         program: from `lower`.
         x: (N, *shape), floats in the model's units or integers on the input grid.
         backend: a name from `snndeploy backends`.
-        steps: the most steps; default: until settled (exact mode) or the window (rate mode).
-        exit_policy: stops each sample as soon as it is sure.
+        steps: the most steps; default: until settled (exact mode), those that the exit policy
+            was calibrated for, or the window (rate mode).
+        exit_policy: stops each sample as soon as it is sure: a calibrated policy, or any object
+            with the `stop` of `snndeploy.simulate.Controller`.
         batch: samples simulated together.
         record: keep every spike.
         progress: told (samples done, samples in all).
@@ -337,13 +339,15 @@ def run(
     if batch < 1:
         raise InputError(f"{batch} samples", where="batch", remedy="take at least 1 together")
     inputs = grid_inputs(program.network, x)
-    controller = None if exit_policy is None else exit_policy.controller(program.network)
+    if isinstance(exit_policy, ExitPolicy):
+        steps = exit_policy.steps if steps is None else steps
+        exit_policy = exit_policy.controller(program.network)
     return simulate(
         require_backend(backend),
         program,
         inputs,
         steps=steps,
-        controller=controller,
+        controller=exit_policy,
         batch=batch,
         record=record,
         progress=progress,
@@ -412,29 +416,89 @@ def calibrate_exit(
     labels: ArrayLike,
     *,
     max_accuracy_drop: float = 0.0,
+    confidence: float | None = None,
+    policy: FamilyName | Literal["all"] = "dynamic-confidence",
     temperature: float = 1.0,
+    seed: int = 0,
+    steps: int | None = None,
+    energy_samples: int = 0,
+    backend: str = "reference",
     progress: Progress | None = None,
 ) -> ExitPolicy:
-    """Find the Dynamic Confidence threshold on held-out data, never on test data.
+    """Find when to stop on held-out data, never on test data.
+
+    Takes the policy with the fewest mean steps whose accuracy drop against the settled network
+    is at most `max_accuracy_drop`. Without `confidence` that is the drop on the held-out data.
+    With it, the expected drop on new samples, drawn independently like the held-out ones, is at
+    most that, in at least this share of all calibrations. If no policy can be promised to keep
+    it, the result stops no sample and says how many held-out samples are needed.
 
     Args:
-        program: from `lower`.
-        held_out: (N, *shape); labels: (N,).
-        labels: the right classes.
-        max_accuracy_drop: how far held-out accuracy may fall below the settled network's.
+        program: from `lower`; on a profile, if the policies are to be priced.
+        held_out: (N, *shape), samples that neither trained nor will test the network.
+        labels: the right classes (N,).
+        max_accuracy_drop: how far accuracy may fall below the settled network's, as a share.
+        confidence: that of the guarantee, in (0, 1).
+        policy: the family to search, or `all` of them, which share the error between them.
         temperature: divides the logits before the softmax.
+        seed: of the split in two halves, where parameters are fitted on one and tested on the
+            other (top-k-gap, conformal).
+        steps: in rate mode, those of a sample that is not stopped; default: the window.
+        energy_samples: price the front of policies on the first so many samples; 0: do not.
+        backend: who runs the samples; all have the same spikes.
         progress: told (samples done, samples in all).
+
+    Raises:
+        InputError: an option is out of range.
+        DataError: samples or labels of the wrong shape or range.
     """
     if not 0 <= max_accuracy_drop <= 1:
         raise InputError(f"{max_accuracy_drop}, expected 0 to 1", where="max accuracy drop")
+    if confidence is not None and not 0 < confidence < 1:
+        raise InputError(f"{confidence}, expected between 0 and 1", where="confidence")
     if not MIN_TEMPERATURE <= temperature < float("inf"):
         raise InputError(f"{temperature}, expected at least {MIN_TEMPERATURE}", where="temperature")
+    if policy not in ("all", *FAMILIES):
+        known = f"known: {', '.join(FAMILIES)}, all"
+        raise InputError(f"'{policy}' is unknown", where="policy", remedy=known)
+    if steps is not None and program.network.mode == "exact":
+        remedy = "leave them out: every sample runs until it settles"
+        raise InputError("are for rate mode", where="steps", remedy=remedy)
     held_out = as_array(held_out)
-    known = check_labels(labels, program.network, len(held_out))
-    trace = run(program, held_out, record=False, progress=progress)
-    return control.calibrate(
-        program.network, trace, known, array_hash(held_out), max_accuracy_drop, temperature
+    known_labels = check_labels(labels, program.network, len(held_out))
+    trace = run(program, held_out, backend=backend, steps=steps, record=False, progress=progress)
+    families = FAMILIES if policy == "all" else (policy,)
+    found = control.calibrate(
+        program.network,
+        trace,
+        known_labels,
+        array_hash(held_out),
+        Search(max_accuracy_drop, confidence, families, temperature, seed),
     )
+    if not energy_samples:
+        return found
+    return _priced(program, found, run(program, held_out[:energy_samples], steps=steps))
+
+
+def _priced(program: Program, found: ExitPolicy, full: Trace) -> ExitPolicy:
+    """The same, its front priced on a run without stopping."""
+
+    def energy_pj(stops: Int64Array) -> float | None:
+        energy = estimate(program, full.cut(stops), full).energy_pj
+        return None if energy is None else energy.nominal
+
+    front = tuple(
+        point.model_copy(update={"energy_pj": energy_pj(stop_steps(point.policy, full))})
+        for point in found.front
+    )
+    assert program.profile is not None
+    update = {
+        "front": front,
+        "profile": program.profile.name,
+        "energy_samples": len(full),
+        "settled_energy_pj": energy_pj(full.stop_steps),
+    }
+    return found.model_copy(update=update)
 
 
 def integer_ann(network: Network, x: ArrayLike) -> IntegerAnnResult:

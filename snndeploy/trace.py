@@ -64,7 +64,7 @@ class Trace:
     def __len__(self) -> int:
         return len(self.logits)
 
-    def __getitem__(self, rows: slice) -> Trace:
+    def __getitem__(self, rows: slice | Int64Array) -> Trace:
         """The trace of some of the samples, as long as the longest of them ran."""
         stop_steps = self.stop_steps[rows]
         steps = int(stop_steps.max(initial=0))

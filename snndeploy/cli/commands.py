@@ -15,6 +15,7 @@ from snndeploy.backend import backend_names, find_backend
 from snndeploy.cli import (
     comparison_views,
     console,
+    exit_commands,
     export_command,
     foreign_views,
     hardware_views,
@@ -381,35 +382,7 @@ def fidelity(
     views.show_fidelity(found, json)
 
 
-@app.command("calibrate-exit")
-def calibrate_exit(
-    network: NetworkFile,
-    data: Annotated[
-        Path, typer.Option("--data", metavar="HOLD.npz", help="Held-out samples with labels.")
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="POLICY.json", help="Where to write.")
-    ],
-    max_accuracy_drop: Annotated[
-        float,
-        typer.Option(min=0.0, max=1.0, metavar="SHARE", help="Accuracy that may be given up."),
-    ] = 0.0,
-    temperature: Annotated[float, typer.Option(metavar="C", help="Divides the logits.")] = 1.0,
-    json: Json = False,
-) -> None:
-    """Find how sure to be before stopping, on held-out data."""
-    program, samples = _loaded(network, data, None)
-    with console.progress("calibrating the exit", json) as tell:
-        policy = deploy.calibrate_exit(
-            program,
-            samples.x,
-            samples.labels("calibrate-exit"),
-            max_accuracy_drop=max_accuracy_drop,
-            temperature=temperature,
-            progress=tell,
-        )
-    policy.save(out)
-    views.show_policy(policy, json)
+app.command("calibrate-exit")(exit_commands.calibrate_exit)
 
 
 @app.command()

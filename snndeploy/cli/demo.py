@@ -48,7 +48,7 @@ def run_demo(folder: Path, quiet: bool = False) -> dict[str, Any]:
     policy = deploy.calibrate_exit(
         program, data.held_out.x, data.held_out.labels("calibration"), max_accuracy_drop=0.0
     )
-    tell(f"calibrated early exit on the held-out part: confidence above {policy.threshold:.3f}")
+    tell(f"calibrated early exit on the held-out part: {policy}")
 
     tell(f"running    reference and Norse on {TEST} images, Lava on {LAVA_SAMPLES}")
     with console.progress("running", quiet) as progress:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from snndeploy.cli import console
-from snndeploy.control import ExitPolicy
 from snndeploy.files import replacing
 from snndeploy.measure import settle_steps
 from snndeploy.nodes import Neuron
@@ -182,23 +181,6 @@ def show_fidelity(found: FidelityReport, json: bool) -> None:
                 "" if layer.kind == "max_pool" else f"{layer.bias_rounding:.2%}",
             )
             for layer in found.layers
-        ],
-    )
-
-
-def show_policy(policy: ExitPolicy, json: bool) -> None:
-    """A calibrated exit policy."""
-    if json:
-        console.as_json(policy.model_dump())
-        return
-    console.table(
-        ["", ""],
-        [
-            ("stop when confidence exceeds", f"{policy.threshold:.4f}"),
-            ("held-out samples", f"{policy.held_out_samples:,}"),
-            ("accuracy, settled", f"{policy.settled_accuracy:.2%}"),
-            ("accuracy, with exit", f"{policy.expected_accuracy:.2%}"),
-            ("mean steps, with exit", f"{policy.expected_steps:.2f}"),
         ],
     )
 

@@ -176,11 +176,7 @@ def _exit(
 ) -> ExitSummary:
     name = "not given"
     if policy is not None:
-        name = (
-            f"dynamic-confidence{{threshold={policy.threshold:.4g} "
-            f"temperature={policy.temperature:.4g}}}, calibrated on "
-            f"{policy.held_out_samples:,} held-out samples"
-        )
+        name = f"{policy}, calibrated on {policy.held_out_samples:,} held-out samples"
     return ExitSummary(
         policy=name,
         stop_steps=stopped.stop_steps,
