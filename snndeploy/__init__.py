@@ -36,6 +36,7 @@ from snndeploy.network import Network
 from snndeploy.nirfile import save
 from snndeploy.program import Program
 from snndeploy.report import Report, report
+from snndeploy.streaming import StreamingSession, StreamStep, session
 from snndeploy.sweep import Sweep, SweepPoint, sweep
 from snndeploy.trace import Trace
 from snndeploy.verify.agreement import Agreement
@@ -57,6 +58,7 @@ __all__ = [
     "agree",
     "lower",
     "run",
+    "session",
     "run_nir",
     "compare",
     "certify",
@@ -73,6 +75,8 @@ __all__ = [
     "HardwareProfile",
     "Trace",
     "NirTrace",
+    "StreamingSession",
+    "StreamStep",
     "BackendResult",
     "Planted",
     "Headroom",

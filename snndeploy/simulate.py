@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
-from snndeploy.backend import Backend, Bounded, Folded, Folding, Step
+from snndeploy.backend import Backend, Bounded, Folded, Folding, Session, Step
 from snndeploy.errors import InputError
 from snndeploy.numerics import BoolArray, Int8Array, Int64Array
 from snndeploy.program import Program
@@ -37,10 +37,84 @@ class Controller(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Advance:
+    """One logical step of the n samples that were still running.
+
+    Attributes:
+        number: of the step, from 1.
+        rows: int64 (n,), which samples of the batch they are.
+        step: what the backend answered.
+        events: int64 (n,) per spiking layer, spikes of either sign.
+        stopped: bool (n,), which of them this step was the last for.
+        settled: bool (n,), which of these stopped because nothing would change any more.
+    """
+
+    number: int
+    rows: Int64Array
+    step: Step
+    events: Mapping[str, Int64Array]
+    stopped: BoolArray
+    settled: BoolArray
+
+
+def advance(
+    session: Session,
+    program: Program,
+    samples: int,
+    limit: int,
+    controller: Controller | None,
+) -> Iterator[Advance]:
+    """Step a session of so many samples until all have stopped, dropping each one that has.
+
+    The session stays open.
+    """
+    running = np.arange(samples)
+    exact = program.network.mode == "exact"
+    for number in range(1, limit + 1):
+        step = session.step()
+        events = _events(step)
+        quiet = np.ones(len(running), np.bool_)
+        for count in events.values():
+            quiet &= count == 0
+        settled = quiet & (exact and number >= program.network.window)
+        stopped = settled.copy()
+        if controller is not None:
+            stopped |= controller.stop(step.logits, np.full(len(running), number))
+        if number == limit:
+            stopped[:] = True
+        yield Advance(number, running, step, events, stopped, settled)
+        running = running[~stopped]
+        if not len(running):
+            return
+        if stopped.any():
+            session.keep(~stopped)
+
+
 def default_steps(program: Program) -> int:
     """Exact mode: the bound after which every sample has settled. Rate mode: the window."""
     exact = program.network.mode == "exact"
     return program.settle_bound if exact else program.network.window
+
+
+def most_steps(
+    backend: Backend, program: Program, steps: int | None, controller: Controller | None
+) -> int:
+    """The limit on the steps that is meant by `steps`.
+
+    Raises:
+        InputError: steps out of range, or a controller on a backend that does not stream.
+    """
+    limit = default_steps(program) if steps is None else steps
+    if not 1 <= limit <= MAX_STEPS:
+        raise InputError(f"{limit} steps", where="steps", remedy=f"ask for 1 to {MAX_STEPS:,}")
+    if controller is not None and not backend.streams:
+        raise InputError(
+            "does not stream, so nothing can stop it early",
+            where=f"backend '{backend.name}'",
+            remedy="run the exit policy on the reference backend",
+        )
+    return limit
 
 
 def simulate(
@@ -73,15 +147,7 @@ def simulate(
     Raises:
         InputError: steps below 1, or a controller on a backend that does not stream.
     """
-    limit = default_steps(program) if steps is None else steps
-    if not 1 <= limit <= MAX_STEPS:
-        raise InputError(f"{limit} steps", where="steps", remedy=f"ask for 1 to {MAX_STEPS:,}")
-    if controller is not None and not backend.streams:
-        raise InputError(
-            "does not stream, so nothing can stop it early",
-            where=f"backend '{backend.name}'",
-            remedy="run the exit policy on the reference backend",
-        )
+    limit = most_steps(backend, program, steps, controller)
     if isinstance(backend, Bounded):
         batch = min(batch, backend.most_samples(program))
     started = time.perf_counter()
@@ -99,7 +165,11 @@ def simulate(
         if progress is not None:
             progress(first + len(rows), len(inputs))
     trace = _joined(backend.name, parts, time.perf_counter() - started, batch_steps)
-    return replace(trace, input_events=inputs != 0) if program.network.input.per_step else trace
+    return replace(
+        trace,
+        input_events=inputs != 0 if program.network.input.per_step else None,
+        controlled=controller is not None,
+    )
 
 
 @dataclass(frozen=True)
@@ -138,7 +208,6 @@ class _Recorder:
     """What one batch did; rows that stopped keep their last logits and no spikes."""
 
     def __init__(self, rows: int, record: bool) -> None:
-        self.running = np.arange(rows)
         self.record, self.rows = record, rows
         self.logits: list[Int64Array] = []
         self.spikes: dict[str, list[Int8Array]] = {}
@@ -146,28 +215,24 @@ class _Recorder:
         self.stop_steps = np.zeros(rows, np.int64)
         self.settled = np.zeros(rows, np.bool_)
 
-    def add(self, step: Step) -> BoolArray:
-        """Record a step of the running rows; return which of them stayed silent."""
-        last = self.logits[-1] if self.logits else np.zeros((self.rows, *step.logits.shape[1:]))
-        logits = last.astype(np.int64)
-        logits[self.running] = step.logits
+    def add(self, now: Advance) -> None:
+        """Record a step of the running samples, and which of them it ended for."""
+        classes = now.step.logits.shape[1:]
+        logits = (
+            self.logits[-1].copy() if self.logits else np.zeros((self.rows, *classes), np.int64)
+        )
+        logits[now.rows] = now.step.logits
         self.logits.append(logits)
-        quiet = np.ones(len(self.running), np.bool_)
-        for name, count in _events(step).items():
-            quiet &= count == 0
+        for name, count in now.events.items():
             events = np.zeros(self.rows, np.int64)
-            events[self.running] = count
+            events[now.rows] = count
             self.events.setdefault(name, []).append(events)
-        for name, spikes in step.spikes.items() if self.record else ():
+        for name, spikes in now.step.spikes.items() if self.record else ():
             full = np.zeros((self.rows, *spikes.shape[1:]), np.int8)
-            full[self.running] = spikes
+            full[now.rows] = spikes
             self.spikes.setdefault(name, []).append(full)
-        return quiet
-
-    def drop(self, stop: BoolArray, settled: BoolArray, step: int) -> None:
-        self.stop_steps[self.running[stop]] = step
-        self.settled[self.running[settled]] = True
-        self.running = self.running[~stop]
+        self.stop_steps[now.rows[now.stopped]] = now.number
+        self.settled[now.rows[now.settled]] = True
 
     def finished(self) -> _Part:
         """What was recorded, the steps stacked along the second axis."""
@@ -199,25 +264,12 @@ def _run_batch(
     record: bool,
 ) -> _Part:
     recorder = _Recorder(len(inputs), record)
-    exact = program.network.mode == "exact"
     started = time.perf_counter()
     session = backend.open(program, inputs, limit)
     start_seconds = time.perf_counter() - started
     try:
-        for t in range(1, limit + 1):
-            step = session.step()
-            quiet = recorder.add(step)
-            settled = quiet & (exact and t >= program.network.window)
-            stop = settled.copy()
-            if controller is not None:
-                stop |= controller.stop(step.logits, np.full(len(stop), t))
-            if t == limit:
-                stop[:] = True
-            recorder.drop(stop, settled, t)
-            if not len(recorder.running):
-                break
-            if stop.any():
-                session.keep(~stop)
+        for now in advance(session, program, len(inputs), limit, controller):
+            recorder.add(now)
     finally:
         started = time.perf_counter()
         session.close()

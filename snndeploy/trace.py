@@ -48,6 +48,7 @@ class Trace:
         batch_steps: steps that were simulated, added up over the batches.
         input_events: bool (N, F, *input shape), where a step-by-step input is not 0; None if the
             input is constant.
+        controlled: whether a controller read the logits after each step.
     """
 
     backend: str
@@ -60,6 +61,7 @@ class Trace:
     input_events: BoolArray | None = None
     start_seconds: float = 0.0
     batch_steps: int = 0
+    controlled: bool = False
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -107,6 +109,7 @@ class Trace:
             events={name: _masked(found[:, :steps], ran) for name, found in self.events.items()},
             stop_steps=stops,
             settled=self.settled & (stops == self.stop_steps),
+            controlled=True,
         )
 
     @property

@@ -23,6 +23,8 @@ PUBLIC = [
     "Program",
     "Report",
     "SnnDeployError",
+    "StreamStep",
+    "StreamingSession",
     "Sweep",
     "SweepPoint",
     "Trace",
@@ -47,6 +49,7 @@ PUBLIC = [
     "run",
     "run_nir",
     "save",
+    "session",
     "sweep",
 ]
 

@@ -24,6 +24,7 @@ class Term:
         grade, source: of the price.
         ends_pj: the energy with the price at its low and its high end, and the count as it is.
         counted_pj: the energy with the price as it is, and the count of samples drawn anew.
+        parts: the terms that this one is the sum of: of work in flight, whose count is spikes.
     """
 
     layer: str
@@ -34,6 +35,7 @@ class Term:
     source: str = ""
     ends_pj: tuple[float, float] | None = None
     counted_pj: Quantity | None = None
+    parts: tuple[Term, ...] = ()
 
     @property
     def inside(self) -> bool:

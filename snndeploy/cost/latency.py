@@ -6,6 +6,7 @@
     t_step    = max(max over cores of combine(T_neuron, T_message), T_noc, bytes * t_io, t_tick)
                 + t_barrier(tiles)
     latency   = sum over steps of (share of the samples that run) * t_step
+                + decisions of an early exit * t_decision
 
 The busiest core is that of the mean sample, which is a lower bound of the mean over the busiest
 cores; the sources of contention between cores are left out.
@@ -14,7 +15,7 @@ cores; the sources of contention between cores are left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from snndeploy.cost.estimate import weakest
 from snndeploy.cost.quantity import DRAWS, Quantity, draws_of
 from snndeploy.hardware import ALL_IN_EVENTS, Constant, Grade, HardwareProfile, Time
 from snndeploy.measure.activity import Activity
+from snndeploy.measure.events import EXIT_OPERATIONS
 from snndeploy.measure.load import CoreLoad, load_of
 from snndeploy.numerics import FloatArray
 from snndeploy.program import Program
@@ -31,6 +33,16 @@ NEURON_EVENTS = ("update_active", "update_inactive", "update_readout", "spike", 
 MESSAGE_EVENTS = ("message", "synop", "synop_conv", "synop_input", "synop_readout", "mac")
 BOUNDS = ("cores", "network", "io", "tick")
 """What can set the pace of a step."""
+
+EXIT_OPERATION = Constant(
+    value=1.0,
+    low=0.1,
+    high=10.0,
+    unit="ns",
+    grade="assumed",
+    source="stand-in, for profiles without a time of their own: an operation a cycle at 1 GHz; "
+    "low: ten at once; high: at 100 MHz",
+)
 
 _CHUNK = 100
 _MOST_ROWS = 64
@@ -51,6 +63,7 @@ class Latency:
         untimed: events that occur but have no time.
         bound: what sets the pace of how many of the nominal time's parts: shares by `BOUNDS`.
         swings: nominal us with one constant at its low and at its high end, by name.
+        deciding: whether the time holds the arithmetic of a controller, for which the chip waits.
     """
 
     us: Quantity | None = None
@@ -59,6 +72,7 @@ class Latency:
     untimed: tuple[str, ...] = ()
     bound: Mapping[str, float] = field(default_factory=dict)
     swings: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    deciding: bool = False
 
 
 def latency(program: Program, run: Activity) -> Latency:
@@ -89,7 +103,34 @@ def latency(program: Program, run: Activity) -> Latency:
         grade = weakest((grade, clock.grade))
         swings["clock"] = (nominal / clock.high, nominal / max(clock.low, 1e-300))
     cycles = nominal if profile.time.in_cycles else None
-    return Latency(us, cycles, grade, bound=bound, swings=swings)
+    found = Latency(us, cycles, grade, bound=bound, swings=swings)
+    return _decided(found, profile, unit, run, program.layers[-1].neurons)
+
+
+def _decided(
+    found: Latency, profile: HardwareProfile, unit: Quantity, run: Activity, classes: int
+) -> Latency:
+    """With the time in which a controller decides after each step, if one did."""
+    constant = profile.time.exit_arithmetic
+    if constant is None and not profile.time.in_cycles:
+        constant = EXIT_OPERATION
+    if constant is None or found.us is None or not run.decisions.any():
+        return found
+    operations = (EXIT_OPERATIONS * classes * run.decisions)[:, None].astype(np.float64)
+    count = Quantity(float(operations.mean()), resampled_means(operations)[:, 0]).times(unit)
+    us = Quantity.of(constant).times(count)
+    ends = (constant.low * count.nominal, constant.high * count.nominal)
+    base = found.us.nominal
+    swings = {
+        name: (low + us.nominal, high + us.nominal) for name, (low, high) in found.swings.items()
+    }
+    return replace(
+        found,
+        us=found.us + us,
+        grade=weakest((found.grade, constant.grade)),
+        swings=swings | {"exit_arithmetic": (base + ends[0], base + ends[1])},
+        deciding=True,
+    )
 
 
 def step_times(program: Program, run: Activity) -> FloatArray | None:

@@ -9,10 +9,11 @@ from math import prod
 import numpy as np
 
 from snndeploy.cost.bootstrap import resampled_means
-from snndeploy.cost.estimate import INSIDE, Term
-from snndeploy.cost.quantity import ZERO, Quantity, draws_of
+from snndeploy.cost.estimate import INSIDE, Term, total, weakest
+from snndeploy.cost.quantity import ZERO, Quantity, draws_of, summed
 from snndeploy.hardware import Constant, Grade, HardwareProfile
 from snndeploy.layers import layers
+from snndeploy.measure.events import CHIP, RESULT_BYTES
 from snndeploy.network import Network
 from snndeploy.numerics import FloatArray
 
@@ -23,6 +24,20 @@ INTERVALS = (
 
 ACCESS_BITS = 64
 """Of one access of a profile's memory."""
+
+EXIT_EVENTS = ("exit_readout", "exit_arithmetic")
+"""Of the controller that stops samples, which no chip's all-in price holds."""
+
+EXIT_OPERATION = Constant(
+    value=1.1,
+    low=0.1,
+    high=70.0,
+    unit="pJ",
+    grade="assumed",
+    source="stand-in, for profiles without a host or a price of their own: 45 nm, Horowitz 2014, "
+    "ISSCC, four int32 additions of 0.1 and two multiplications of 3.1 in six operations; low: an "
+    "addition; high: an instruction of a processor",
+)
 
 Counts = Mapping[str, Mapping[str, Quantity]]
 """Mean events a sample, by layer and event."""
@@ -86,8 +101,8 @@ def terms(
 ) -> tuple[Term, ...]:
     """One term for each event that occurs in a layer, in network order.
 
-    A profile of an all-in scope is charged for synaptic operations (or spikes) only: all else is
-    inside that price, so it makes no terms.
+    A profile of an all-in scope is charged for synaptic operations (or spikes) only: all else on
+    the chip is inside that price, so it makes no terms. The controller of an early exit is not.
 
     Args:
         dense: layers whose synapses are dense; the others pay `synop_conv` if there is one.
@@ -99,7 +114,8 @@ def terms(
         for event, count in events.items():
             if count.nominal == 0:
                 continue
-            if profile.charged is not None and event not in profile.charged:
+            charged = profile.charged
+            if charged is not None and event not in (*charged, *EXIT_EVENTS):
                 continue
             price = price_of(profile, event, layer in dense, kept)
             found.append(_term(layer, event, count, price))
@@ -137,7 +153,53 @@ def price_of(profile: HardwareProfile, event: str, dense: bool, held: Held) -> P
     constant: Constant | None = getattr(energy, event)
     if constant is not None:
         return Price.of(constant)
+    if event == "exit_arithmetic":
+        return _exit_arithmetic(profile)
+    if event == "exit_readout":
+        return _exit_readout(profile)
     return _memory(profile, event, held)
+
+
+def _exit_arithmetic(profile: HardwareProfile) -> Price:
+    """The price of an operation of the controller: the host does it, or a stand-in is paid."""
+    host = profile.power.host
+    if host is None:
+        return Price.of(EXIT_OPERATION)
+    return Price(None, 0.0, host.grade, f"{INSIDE}power.host: {host.source}")
+
+
+def _exit_readout(profile: HardwareProfile) -> Price | None:
+    """The price of one logit: its bytes where the boundary is the board, else one packet."""
+    if profile.charged is not None:
+        holder = profile.charged[0]
+        return Price(None, 0.0, "assumed", f"{INSIDE}{holder}: messages are in an all-in price")
+    if profile.boundary == "board" and profile.energy.io_byte is not None:
+        return Price.of(profile.energy.io_byte, RESULT_BYTES)
+    return price_of(profile, "packet", False, Held())
+
+
+def in_flight(
+    profile: HardwareProfile,
+    spikes: Quantity,
+    counts: Counts,
+    dense: frozenset[str] = frozenset(),
+    held: Mapping[str, Held] | None = None,
+) -> Term:
+    """One term for the work in flight when samples stopped, from its counts by layer and event.
+
+    Without a price if one of its events has none.
+    """
+    parts = terms(profile, counts, dense, held)
+    whole = Term(CHIP, "in_flight", spikes.nominal, None, parts=parts)
+    if any(part.energy_pj is None for part in parts):
+        return whole
+    return replace(
+        whole,
+        energy_pj=total(parts),
+        grade=weakest(part.grade for part in parts),
+        source="the prices of its events",
+        counted_pj=summed(part.counted_pj for part in parts if part.counted_pj is not None),
+    )
 
 
 def _memory(profile: HardwareProfile, event: str, held: Held) -> Price | None:

@@ -6,15 +6,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from snndeploy.cost.estimate import Estimate, weakest
 from snndeploy.cost.latency import Latency, latency
-from snndeploy.cost.prices import INTERVALS, Counts, Held, fixed, held_by, resampled, terms
+from snndeploy.cost.prices import (
+    EXIT_OPERATION,
+    INTERVALS,
+    Counts,
+    Held,
+    fixed,
+    held_by,
+    in_flight,
+    resampled,
+    terms,
+)
 from snndeploy.cost.quantity import ZERO, Quantity, summed
 from snndeploy.errors import InputError, ProfileError
 from snndeploy.hardware import Grade, HardwareProfile
-from snndeploy.measure.activity import activity
+from snndeploy.measure.activity import Activity, activity
 from snndeploy.measure.events import CHIP, EventCounts, events_of
 from snndeploy.measure.synapses import is_dense
+from snndeploy.numerics import FloatArray
 from snndeploy.program import Program
 from snndeploy.trace import Trace
 
@@ -26,8 +39,13 @@ def estimate(program: Program, trace: Trace, full: Trace | None = None) -> Estim
 
     Means over the samples of the trace, at batch 1, early exits as recorded. Only the events
     inside the profile's boundary are counted: bytes between host and chip are where it is the
-    board. `full` is a run of the same samples without early exit, which holds the work that was
-    in flight when they stopped.
+    board.
+
+    Early exit costs three terms of their own. `exit_readout`: each logit that the controller
+    reads, at each step. `exit_arithmetic`: what it computes with them, which takes time, too.
+    `in_flight`: what the layers of a pipelined chip had begun when samples stopped, all their
+    events together, counted in spikes. `full` is a run of the same samples without early exit,
+    from which that is counted exactly; without it, the last recorded step is repeated.
 
     Raises:
         InputError: the program has no profile.
@@ -48,9 +66,17 @@ def estimate(program: Program, trace: Trace, full: Trace | None = None) -> Estim
     dense = frozenset(x.name for x in program.layers if is_dense(x))
     time = latency(program, run)
     cores = len({part.core for part in program.placement})
-    priced = _priced(
-        profile, resampled(each), time, cores, dense, held_by(program.network, profile)
-    )
+    held = held_by(program.network, profile)
+    late = None
+    if run.in_flight:
+        until_stop = events_of(program, run.recorded).each
+        late = resampled(_difference(each, until_stop) | {CHIP: {"spike": _spikes(run)}})
+        each = {name: {e: until_stop[name][e] for e in events} for name, events in each.items()}
+    priced = _priced(profile, resampled(each), time, cores, dense, held)
+    if late is not None:
+        spikes = late[CHIP]["spike"]
+        rest = {name: events for name, events in late.items() if name != CHIP}
+        priced["terms"] += (in_flight(profile, spikes, rest, dense, held),)
     return Estimate(
         **priced,
         samples=counts.samples,
@@ -58,6 +84,22 @@ def estimate(program: Program, trace: Trace, full: Trace | None = None) -> Estim
         notes=_notes(program, counts, time, full is None),
         latency_grade=time.grade,
     )
+
+
+def _difference(
+    each: Mapping[str, Mapping[str, FloatArray]], less: Mapping[str, Mapping[str, FloatArray]]
+) -> dict[str, dict[str, FloatArray]]:
+    """Counts (N,) by layer and event that are in `each` and not in `less`."""
+    return {
+        name: {event: found - less[name][event] for event, found in events.items()}
+        for name, events in each.items()
+    }
+
+
+def _spikes(run: Activity) -> FloatArray:
+    """Spikes (N,) in flight when each sample stopped."""
+    late = [found.reshape(run.samples, -1).sum(axis=1) for found in run.late.values()]
+    return np.sum(late, axis=0, dtype=np.float64)
 
 
 def estimate_counts(
@@ -156,6 +198,18 @@ def static_energy(profile: HardwareProfile, time: Latency, chips: int, cores: in
     return Static(time.us.times(mw).times(_PJ_PER_MW_US), grade, ends)
 
 
+def _on_exit(profile: HardwareProfile, time: Latency) -> str:
+    """Who pays for the controller."""
+    if profile.power.host is not None:
+        energy = "inside the host's power"
+    elif profile.energy.exit_arithmetic is None:
+        energy = f"at {EXIT_OPERATION.value} pJ an operation, a stand-in"
+    else:
+        energy = "at the profile's price"
+    late = " and the chip waits for it at each step" if time.deciding else ", its time left out"
+    return f"early exit: the controller's arithmetic is {energy}{late}"
+
+
 def _notes(program: Program, counts: EventCounts, time: Latency, guessed: bool) -> tuple[str, ...]:
     profile = program.profile
     assert profile is not None
@@ -173,6 +227,8 @@ def _notes(program: Program, counts: EventCounts, time: Latency, guessed: bool) 
             f"{counts.in_flight:.1%} of the spikes are work in flight when samples stopped"
             + (", estimated by repeating their last step" if guessed else "")
         )
+    if counts.total("exit_arithmetic"):
+        notes.append(_on_exit(profile, time))
     if not program.placement:
         notes.append("no placement: one packet a projection, no hops, no latency")
     elif profile.limits.tile_columns is None and profile.limits.cores != 1:

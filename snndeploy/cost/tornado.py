@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from snndeploy.cost.estimate import Estimate, total
@@ -42,7 +43,7 @@ def tornado(estimate: Estimate) -> tuple[Swing, ...]:
     static = estimate.static_pj.nominal if estimate.static_pj is not None else 0.0
     nominal = total(estimate.terms).nominal + static
     ends: dict[str, list[float]] = {}
-    for term in estimate.terms:
+    for term in chain.from_iterable(whole.parts or (whole,) for whole in estimate.terms):
         if term.ends_pj is not None and term.energy_pj is not None:
             pair = ends.setdefault(f"energy.{term.event}", [nominal, nominal])
             pair[0] += term.ends_pj[0] - term.energy_pj.nominal

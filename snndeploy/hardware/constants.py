@@ -81,6 +81,9 @@ class Energy(_Group):
     value compared in a max-pool. `barrier`: one step's synchronisation of one core. `io_byte`:
     one byte between host and chip. `reset`: clearing one compartment between samples.
 
+    Early exit: `exit_readout`: one logit that the controller reads after a step.
+    `exit_arithmetic`: one operation of the controller.
+
     Memory: `weight_read`: a weight, for each synaptic operation of a spiking chip, once for each
     inference of an ANN accelerator with perfect reuse. `state_access`: reading or writing a
     membrane. `activation_access`: reading or writing an activation of an ANN. On a profile with
@@ -102,6 +105,8 @@ class Energy(_Group):
     barrier: Picojoules | None = None
     io_byte: Picojoules | None = None
     reset: Picojoules | None = None
+    exit_readout: Picojoules | None = None
+    exit_arithmetic: Picojoules | None = None
     weight_read: Picojoules | None = None
     state_access: Picojoules | None = None
     activation_access: Picojoules | None = None
@@ -139,7 +144,8 @@ class Time(_Group):
     at the input layer and at the readout, if they differ. `message`: taking in one packet.
     `hop_ew`, `hop_ns`: of a packet on its way. `barrier`: the synchronisation of one step, or
     `barrier_by_tiles`. `tick`: the shortest step that the chip allows. `io_byte`: between host
-    and chip. `clock`: without it, times in cycles give a number of cycles and no latency.
+    and chip. `exit_arithmetic`: one operation of an early exit's controller. `clock`: without it,
+    times in cycles give a number of cycles and no latency.
     """
 
     synop: Duration | None = None
@@ -160,6 +166,7 @@ class Time(_Group):
     barrier_by_tiles: Annotated[tuple[BarrierTime, ...], Field(strict=False)] = ()
     tick: Duration | None = None
     io_byte: Duration | None = None
+    exit_arithmetic: Duration | None = None
     clock: Megahertz | None = None
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,24 +22,37 @@ class Activity:
             spikes of either sign, and the values of an input that comes step by step. Steps
             after a sample has stopped hold the work that was still in flight.
         fired: int16 or int64 (N, *shape) per spiking layer: the same of each sample.
+        late: the same of each sample for such work alone, which `fired` includes.
         in_flight: how many of all events are such work.
         running: int64 (T + depth - 1,), samples that run at each physical step.
         steps: int64 (N,), physical steps of each sample.
         injected: int64 (N,), steps in which bias and input were injected.
+        decisions: int64 (N,), steps after which a controller looked at the logits.
     """
 
     depth: int
     events: dict[str, Int64Array]
     fired: dict[str, Int64Array]
+    late: dict[str, Int64Array]
     in_flight: int
     running: Int64Array
     steps: Int64Array
     injected: Int64Array
+    decisions: Int64Array
 
     @property
     def samples(self) -> int:
         """N."""
         return len(self.steps)
+
+    @property
+    def recorded(self) -> Activity:
+        """Without work in flight in `fired`."""
+        fired = {
+            name: found - self.late[name] if name in self.late else found
+            for name, found in self.fired.items()
+        }
+        return replace(self, fired=fired, late={}, in_flight=0)
 
 
 def activity(program: Program, trace: Trace, full: Trace | None = None) -> Activity:
@@ -47,8 +60,9 @@ def activity(program: Program, trace: Trace, full: Trace | None = None) -> Activ
 
     On a pipelined chip the readout runs `depth - 1` steps late. A sample that stopped before it
     had settled has kept the layers above the readout busy meanwhile: work that its trace does
-    not hold. It is taken from `full`, a run of the same samples without stopping; without one
-    the last recorded step is repeated, an estimate.
+    not hold. It is taken from `full`, a run of the same samples without stopping, and exact then.
+    Without one each layer is taken to go on as it fired in the last recorded step: an estimate,
+    which may be off either way. Either way the last spikes of each layer count as delivered.
 
     Raises:
         DataError: a trace is empty or did not record its spikes, or `full` has other samples.
@@ -64,13 +78,13 @@ def activity(program: Program, trace: Trace, full: Trace | None = None) -> Activ
     narrow = np.int16 if trace.steps + depth < 1 << 15 else np.int64
     events: dict[str, Int64Array] = {}
     fired: dict[str, Int64Array] = {}
-    in_flight = 0
+    behind: dict[str, Int64Array] = {}
     for layer in program.spiking:
         spikes = trace.spikes[layer.name]
         size = np.abs(spikes)
         each = size.sum(axis=1, dtype=narrow)
         summed = size.sum(axis=0, dtype=np.int64)
-        late = max(depth - layer.depth, 0)
+        late, after = max(depth - layer.depth, 0), np.zeros_like(each)
         extra = np.zeros((depth - 1, *summed.shape[1:]), np.int64)
         summed = np.concatenate([summed, extra])
         for stop in np.unique(trace.stop_steps[~trace.settled]):
@@ -82,9 +96,9 @@ def activity(program: Program, trace: Trace, full: Trace | None = None) -> Activ
             ahead = np.abs(ahead)
             more = ahead.sum(axis=0, dtype=np.int64)
             summed[stop : stop + len(more)] += more
-            each[rows] += ahead.sum(axis=1, dtype=narrow)
-            in_flight += int(more.sum())
-        events[layer.name], fired[layer.name] = summed, each
+            after[rows] = ahead.sum(axis=1, dtype=narrow)
+        events[layer.name], fired[layer.name] = summed, each + after
+        behind[layer.name] = after
     if trace.input_events is not None:
         name = program.network.input.name
         events[name], fired[name] = _arrived(trace, trace.steps + depth - 1)
@@ -92,7 +106,9 @@ def activity(program: Program, trace: Trace, full: Trace | None = None) -> Activ
     injected = trace.stop_steps
     if program.network.mode == "exact":
         injected = np.minimum(injected, program.network.window)
-    return Activity(depth, events, fired, in_flight, running, physical, injected)
+    in_flight = sum(int(found.sum(dtype=np.int64)) for found in behind.values())
+    decisions = trace.stop_steps * trace.controlled
+    return Activity(depth, events, fired, behind, in_flight, running, physical, injected, decisions)
 
 
 def _arrived(trace: Trace, steps: int) -> tuple[Int64Array, Int64Array]:

@@ -29,6 +29,10 @@ CHIP = "chip"
 RESULT_BYTES = 4
 """Of one logit, read out at each step; and of the address of one event of the input."""
 
+EXIT_OPERATIONS = 6
+"""Of a controller, a class and step: scaling, the largest so far, the distance from it, its
+exponential (from a table, interpolated: two), and the sum. A gap of logits takes fewer."""
+
 _CHUNK = 16
 
 
@@ -39,8 +43,8 @@ class EventCounts:
     Attributes:
         samples: N.
         steps: mean physical steps, pipeline depth included.
-        by_layer: event name to mean count, per layer; `chip` holds the barriers and the bytes
-            between host and chip.
+        by_layer: event name to mean count, per layer; `chip` holds the barriers, the bytes
+            between host and chip, and what the controller of an early exit reads and computes.
         each: the same as float64 (N,), a count for each sample.
         synapses: of the whole network, the analog input's left out.
         in_flight: the share of the spikes that early-stopped samples had in flight.
@@ -87,6 +91,8 @@ def events_of(program: Program, run: Activity) -> EventCounts:
     each[CHIP] = {
         "barrier": run.steps * (cores if cores > 1 else 0),
         "io_byte": _bytes(program, run),
+        "exit_readout": (read := program.layers[-1].neurons * run.decisions),
+        "exit_arithmetic": EXIT_OPERATIONS * read,
     }
     spikes = sum(int(run.fired[layer.name].sum(dtype=np.int64)) for layer in program.spiking)
     return EventCounts(
@@ -194,9 +200,12 @@ def _memory(found: Mapping[str, Int64Array]) -> dict[str, Int64Array]:
 
 
 def _bytes(program: Program, run: Activity) -> Int64Array:
-    """Between host and chip: the input once, or each of its events; the logits at each step."""
+    """Between host and chip: the input once, or each of its events; the logits at each step.
+
+    Logits that a controller reads are `exit_readout` instead.
+    """
     entry, readout = program.network.input, program.layers[-1]
-    result = RESULT_BYTES * readout.neurons * run.steps
+    result = RESULT_BYTES * readout.neurons * np.where(run.decisions > 0, 0, run.steps)
     if entry.name in run.fired:
         events = weighted(run.fired[entry.name], np.ones(entry.shape, np.int64))
         return result + RESULT_BYTES * events
