@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from snndeploy.control import ExitPolicy
+from snndeploy.control import ExitPolicy, Policy
 from snndeploy.cost import Estimate
 from snndeploy.errors import InputError
 from snndeploy.files import save_text
@@ -19,6 +19,7 @@ from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
 from snndeploy.report.choices import choices_of, curves_of
 from snndeploy.report.data import ExitSummary, ReportData
+from snndeploy.simulate import Controller
 from snndeploy.story import Story
 from snndeploy.trace import Trace
 from snndeploy.verify.certificate import Certificate
@@ -85,7 +86,7 @@ def report(
     accuracies: Mapping[str, float] | None = None,
     certificate: Certificate | None = None,
     backends: tuple[BackendResult, ...] = (),
-    policy: ExitPolicy | None = None,
+    policy: ExitPolicy | Controller | None = None,
     exit_trace: Trace | None = None,
     estimate: Estimate | None = None,
     exit_estimate: Estimate | None = None,
@@ -102,7 +103,7 @@ def report(
         accuracies: further accuracies, such as the float ANN's, best known first.
         certificate: of exactness.
         backends: of a comparison, the reference first.
-        policy: of early exit.
+        policy: of early exit: a calibrated one, or any controller.
         exit_trace: the run of the same samples under it.
         estimate: cost of the settled run.
         exit_estimate: cost of the one with early exit.
@@ -131,7 +132,7 @@ def report(
             exit_estimate=exit_estimate,
             baselines=baselines,
             exit_trace=exit_trace,
-            choices=choices_of(None if policy is None else policy.controller(network), trace),
+            choices=choices_of(policy, trace),
             curves={} if labels is None else curves_of(network, trace, labels),
             inputs=inputs,
         )
@@ -172,11 +173,13 @@ def report_of(
 
 
 def _exit(
-    policy: ExitPolicy | None, trace: Trace, stopped: Trace, labels: Int64Array | None
+    policy: ExitPolicy | Controller | None, trace: Trace, stopped: Trace, labels: Int64Array | None
 ) -> ExitSummary:
     name = "not given"
-    if policy is not None:
+    if isinstance(policy, ExitPolicy):
         name = f"{policy}, calibrated on {policy.held_out_samples:,} held-out samples"
+    elif policy is not None:
+        name = str(policy) if isinstance(policy, Policy) else type(policy).__name__
     return ExitSummary(
         policy=name,
         stop_steps=stopped.stop_steps,

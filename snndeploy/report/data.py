@@ -109,6 +109,12 @@ class ReportData:
         """Whether the run holds the spikes of every layer."""
         return all(layer.name in self.trace.spikes for layer in self.program.spiking)
 
+    @property
+    def repriceable(self) -> bool:
+        """Whether the run can be priced anew had it been stopped elsewhere."""
+        priced = self.estimate is not None and self.program.profile is not None
+        return priced and self.recorded
+
     @cached_property
     def counts(self) -> EventCounts | None:
         """Events of the settled run; None if it did not record its spikes."""

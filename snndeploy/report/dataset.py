@@ -1,4 +1,4 @@
-"""`Dataset`: the raw figures behind a plot or a table. All forms of a report are made from these."""
+"""`Dataset`: the raw figures behind a plot or a table; all forms of a report show these."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -137,22 +138,23 @@ def energy_by_step(data: ReportData) -> Dataset | None:
 
     Nominal figures of what has a price; on a pipelined chip with the work that is in flight.
     """
-    if data.estimate is None or not data.recorded or data.program.profile is None:
+    if not data.repriceable:
         return None
     last = data.trace.steps
     cuts = np.unique(np.linspace(1, last, min(last, MOST_CUTS)).round().astype(int))
     rows: list[tuple[object, ...]] = []
     for step in cuts:
-        found = estimated(data, np.full(len(data.trace), step))
+        found = estimated(data, np.full(len(data.trace), step), decides=False)
         rows.append((step, IDLE, 0.0 if found.static_pj is None else found.static_pj.nominal))
         rows += [(step, event, energy.nominal) for event, energy in found.by_event().items()]
     kept = [row for row in rows if row[2] or row[1] == IDLE]
     return Dataset.of("energy_by_step", "Energy over the steps", "step term energy_pj", kept)
 
 
-def estimated(data: ReportData, stop_steps: Int64Array) -> Estimate:
-    """What it costs to stop each sample after so many steps."""
-    return estimate(data.program, data.trace.cut(stop_steps), data.trace)
+def estimated(data: ReportData, stop_steps: Int64Array, decides: bool) -> Estimate:
+    """What it costs to stop each sample after so many steps, a controller's work included."""
+    cut = replace(data.trace.cut(stop_steps), controlled=decides)
+    return estimate(data.program, cut, data.trace)
 
 
 def _price(energy: Quantity | None, count: float) -> Iterable[float | None]:

@@ -12,11 +12,9 @@ from snndeploy import units
 from snndeploy.numerics import FloatArray, Int64Array
 from snndeploy.report import exit_figures, svg
 from snndeploy.report.charts import Chart
+from snndeploy.report.choices import ORACLE
 from snndeploy.report.data import ReportData
 from snndeploy.report.energy_charts import unit_of
-
-ORACLE = "oracle"
-"""How the names of bounds begin that need the labels."""
 
 PICTURES = 8
 _LINES = ("-", "--", "-.", ":")
@@ -58,9 +56,9 @@ def front(data: ReportData) -> Chart | None:
         f"{name.capitalize()} against mean steps for {len(steps)} settings: from "
         f"{units.count(steps.min())} to {units.count(steps.max())} steps"
     )
-    caption = (
-        "A dot is a setting; the ring is the slider's. On these samples, not on held-out ones."
-    )
+    caption = "A dot is a setting, the ring that of the slider; measured on these samples."
+    if data.exit is not None and True in (choice.chosen for choice in data.choices):
+        caption += " The settings were found on others, in calibration."
     return Chart(svg.draw("exit-front", label, paint, 500, 320, 2), caption, found.table())
 
 
@@ -85,10 +83,11 @@ def policies(data: ReportData) -> Chart | None:
                     label=name,
                 )  # fmt: skip
                 continue
-            points = points[points[:, 0].argsort()]
+            order = points[:, 0].argsort()
+            line = _LINES[i % len(_LINES)]
             ax.plot(
-                points[:, 0], points[:, 2], _LINES[i % len(_LINES)], color=colour, label=name,
-                marker="o", markersize=3.5,
+                points[order, 0], points[order, 2], line, color=colour, label=name, marker="o",
+                markersize=3.5,
             )  # fmt: skip
         if data.exit is not None and data.exit.accuracy is not None:
             at = (data.exit.mean_steps, data.exit.accuracy)
@@ -96,19 +95,21 @@ def policies(data: ReportData) -> Chart | None:
         shown = np.concatenate([points[:, 2] for points in curves.values()])
         low = max(float(np.quantile(shown, 0.1)), float(shown.max()) - 0.25)
         ax.set(xlabel="mean steps", ylabel="accuracy")
-        ax.set_ylim(
-            low - 0.05 * (shown.max() - low) - 1e-3, shown.max() + 0.08 * (shown.max() - low) + 1e-3
-        )
+        pad = 0.08 * (shown.max() - low) + 1e-3
+        ax.set_ylim(low - pad, shown.max() + pad)
         ax.grid(axis="y")
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None, symbol=" %"))
 
     label = f"Accuracy against mean steps for {len(curves)} families: {', '.join(curves)}"
     caption = (
         "Each line is one family of policies on these samples, from eager to patient; less "
-        "accurate settings are cut off."
+        "accurate settings are cut off. Top K gap and conformal are fitted to one half of the "
+        "samples and shown on the other."
     )
     if any(name.startswith(ORACLE) for name in curves):
-        caption += " The oracle knows the labels: no policy can be better."
+        caption += (
+            " The oracle knows the labels: nothing keeps the settled accuracy in fewer steps."
+        )
     height = 300 + 22 * ((len(curves) + 2) // 2)
     return Chart(svg.draw("exit-policies", label, paint, 500, height, 2), caption, found.table())
 
@@ -140,7 +141,11 @@ def savings(data: ReportData) -> Chart | None:
             label = f"against: {name}"
             ax.barh(y, widths, 0.9 * tall, color=svg.SERIES[place], label=label, linewidth=0)
             for at, width in zip(y, widths, strict=True):
-                text = "" if np.isnan(width) else units.percent(width, 0).replace("-", "−")
+                text = (
+                    ""
+                    if np.isnan(width)
+                    else units.percent(width, 0).replace("-", "\N{MINUS SIGN}")
+                )
                 ax.text(max(width, 0) + 0.01, at, text, va="center", color=svg.INK)
         ax.axvline(0, color=svg.LINE, linewidth=1)
         ax.set_yticks(rows, names)
@@ -160,6 +165,11 @@ def savings(data: ReportData) -> Chart | None:
         "The time of simulation is this machine's; a settled run needs no step-by-step control."
     )
     return Chart(svg.draw("exit-savings", label, paint, 500, 120 + 46 * len(kept), 1), caption)
+
+
+def _percent(share: float) -> str:
+    """Without a sign where it rounds to 0."""
+    return units.percent(round(share, 2) + 0.0, 0).replace("-", "\N{MINUS SIGN}")
 
 
 def _saved(place: int, row: tuple[object, ...], ours: tuple[object, ...]) -> float | None:
@@ -229,7 +239,7 @@ def pictures(data: ReportData) -> tuple[Chart, ...]:
 
 
 def is_image(data: ReportData) -> bool:
-    """Whether the inputs are given, constant, and have one or three channels of height and width."""
+    """Whether the inputs are given, constant, and have 1 or 3 channels of height and width."""
     if data.inputs is None or data.program.network.input.per_step or data.inputs.ndim != 4:
         return False
     _, channels, height, width = data.inputs.shape
@@ -259,11 +269,11 @@ def _strip(data: ReportData, name: str, rows: Int64Array) -> Chart:
                 text, colour = f"{data.labels[row]}, called {said}", svg.BAD
             ax.text(x + 0.5, tall + 0.1, text, ha="center", va="top", color=colour)
             step = f"step {int(steps[row])}"
-            ax.text(x + 0.5, tall + 0.38, step, ha="center", va="top", color=svg.MUTED, fontsize=10)
-        ax.set(xlim=(0, PICTURES * 1.12 - 0.12), ylim=(tall + 0.6, 0), aspect="equal")
+            ax.text(x + 0.5, tall + 0.27, step, ha="center", va="top", color=svg.MUTED, fontsize=11)
+        ax.set(xlim=(0, PICTURES * 1.12 - 0.12), ylim=(tall + 0.45, 0), aspect="equal")
         ax.axis("off")
 
     told = ", ".join(f"sample {row} after {int(steps[row])}" for row in rows)
     label = f"The {name} samples and the steps after which they stop: {told}"
-    height = round(1040 / (PICTURES * 1.12 - 0.12) * (tall + 0.6))
+    height = round(1040 / (PICTURES * 1.12 - 0.12) * (tall + 0.45))
     return Chart(svg.draw(f"pictures-{name}", label, paint, 1040, height))

@@ -10,6 +10,7 @@ from snndeploy.cost.estimate import Estimate
 from snndeploy.cost.latency import step_times
 from snndeploy.measure import count_events
 from snndeploy.measure.activity import activity
+from snndeploy.measure.events import events_of
 from snndeploy.numerics import FloatArray, Int64Array
 from snndeploy.report.data import ReportData
 from snndeploy.report.dataset import Dataset
@@ -35,9 +36,9 @@ def choices(data: ReportData) -> Dataset | None:
         middle, late = np.percentile(steps, [50, 95])
         cut = data.trace.cut(steps)
         accuracy = None if data.labels is None else cut.accuracy(data.labels)
-        cost: tuple[float | None, ...] = (None,) * 5
-        if data.estimate is not None and data.recorded:
-            cost = _cost(estimated(data, steps))
+        cost: tuple[float | str | None, ...] = (None,) * 5
+        if data.repriceable:
+            cost = _cost(estimated(data, steps, choice.decides))
         rows.append(
             (choice.setting, "yes" if choice.chosen else "", steps.mean(), middle, late, accuracy,
              cut.spike_ratio(data.trace), *cost)
@@ -83,26 +84,34 @@ def saved(data: ReportData) -> Dataset | None:
     if data.exit is None or stopped is None:
         return None
     runs: dict[str, tuple[Trace, Estimate | None, float | None]] = {
-        "run until settled": (data.trace, data.estimate, data.trace.seconds)
+        "run until settled": (data.trace, data.estimate, _seconds(data.trace))
     }
     match = fixed_match(data)
     if match is not None:
         steps = np.full(len(data.trace), match)
-        cost = estimated(data, steps) if data.estimate is not None and data.recorded else None
-        runs[f"all stopped after {match}, as accurate"] = (data.trace.cut(steps), cost, None)
-    runs["early exit"] = (stopped, data.exit_estimate, stopped.seconds)
+        cost = estimated(data, steps, decides=False) if data.repriceable else None
+        runs[f"all stopped after {match}, no less accurate"] = (data.trace.cut(steps), cost, None)
+    runs["early exit"] = (stopped, data.exit_estimate, _seconds(stopped))
     rows = [(name, *_run(data, *run)) for name, run in runs.items()]
     columns = "run accuracy mean_steps spikes synops energy_pj latency_us wall_clock_s"
     return Dataset.of("exit_saved", "What early exit saves", columns, rows)
 
 
+def _seconds(trace: Trace) -> float:
+    """Of the simulation, once the simulator has started."""
+    return trace.seconds - trace.start_seconds
+
+
 def _run(
     data: ReportData, trace: Trace, cost: Estimate | None, seconds: float | None
-) -> tuple[float | None, ...]:
-    synops = energy = latency = None
+) -> tuple[float | str | None, ...]:
+    synops: float | None = None
+    energy: float | str | None = None
+    latency: float | str | None = None
+    if data.recorded:
+        synops = count_events(data.program, trace, data.trace).total("synop")
     if cost is not None:
-        synops = sum(term.count for term in cost.terms if term.event == "synop")
-        energy, *_, latency, _ = _cost(cost)
+        energy, _, _, latency, _ = _cost(cost)
     return (
         None if data.labels is None else trace.accuracy(data.labels),
         float(trace.stop_steps.mean()),
@@ -111,7 +120,7 @@ def _run(
         energy,
         latency,
         None if seconds is None else seconds / len(trace),
-    )  # type: ignore[return-value]
+    )
 
 
 class SampleCosts(NamedTuple):
@@ -122,22 +131,23 @@ class SampleCosts(NamedTuple):
 
 
 def sample_costs(data: ReportData, trace: Trace, cost: Estimate) -> SampleCosts:
-    """Each sample's own counts at nominal prices, static power over its own time.
+    """Each sample's own counts at nominal prices, and static power over its own time.
 
-    Terms that are not counted from spikes, such as an exit policy's own work, are spread by the
-    samples' steps. What has no price is left out, as everywhere.
+    A step takes what it takes the settled run's mean sample. What has no price is left out.
     """
-    program, full = data.program, data.trace
-    run = activity(program, trace, full)
-    each = count_events(program, trace, full).each
+    program = data.program
+    run = activity(program, trace, data.trace)
+    each = events_of(program, run.recorded).each
+    late = np.sum(
+        [found.reshape(len(trace), -1).sum(axis=1) for found in run.late.values()], axis=0
+    )
     energy = np.zeros(len(trace))
     for term in cost.terms:
         if term.energy_pj is None or not term.count:
             continue
-        counted = each.get(term.layer, {}).get(term.event)
-        share = run.steps / run.steps.mean() if counted is None else counted / term.count
-        energy += term.energy_pj.nominal * share
-    times = step_times(program, run)
+        counted = late if term.event == "in_flight" else each[term.layer][term.event]
+        energy += term.energy_pj.nominal * counted / term.count
+    times = step_times(program, activity(program, data.trace))
     if times is None or cost.latency_us is None:
         return SampleCosts(energy, None)
     latency = np.cumsum(times)[run.steps - 1]
@@ -170,7 +180,7 @@ def samples(data: ReportData) -> Dataset:
 def _costs(
     data: ReportData, trace: Trace, cost: Estimate | None, prefix: str
 ) -> dict[str, FloatArray]:
-    if cost is None or not data.recorded or data.program.profile is None:
+    if cost is None or not data.repriceable:
         return {}
     found = sample_costs(data, trace, cost)
     made = {f"{prefix}energy_pj": found.energy_pj}

@@ -61,7 +61,7 @@ def to_json(data: ReportData) -> str:
         "break_even": list(energy.break_even(data, data.baselines)),
         "notes": _notes(data),
         "left_out": list(data.left_out),
-        "provenance": dict(provenance(data).rows),
+        "provenance": {row[0]: row[1] for row in provenance(data).rows},
         "backends": [dict(zip(backends.head, row, strict=True)) for row in backends.rows]
         if (backends := backend_table(data.backends)).rows
         else [],

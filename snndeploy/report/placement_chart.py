@@ -24,9 +24,10 @@ def mesh(data: ReportData) -> Chart | None:
     if found is None or profile is None:
         return None
     place = _Mesh(profile.limits)
-    used = {row[0]: row for row in found.rows if place.chip(int(row[0] or 0)) < MAX_CHIPS}
+    used = dict(zip(found.column("core"), found.rows, strict=True))
+    used = {core: row for core, row in used.items() if place.chip(core) < MAX_CHIPS}
     names = [x.name for x in data.program.layers[1:] if x.name in found.column("layer")]
-    drawn = place.drawn(list(map(int, used)))
+    drawn = place.drawn(list(used))
     right = max(place.at(core)[0] for core in drawn) + 1
     bottom = max(place.at(core)[1] for core in drawn) + 1
 

@@ -36,6 +36,7 @@ _VARIABLES = {
 }
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "image.composite_image": False,
     "font.size": 12.0,
     "text.color": INK,
     "axes.edgecolor": LINE,
