@@ -146,8 +146,9 @@ def run_both(
 
     One sample goes ahead of each, so that neither's time holds the engine's preparation.
     """
-    deploy.run(program, samples.x[:1])
-    full = deploy.run(program, samples.x, progress=progress)
+    steps = None if policy is None else policy.steps
+    deploy.run(program, samples.x[:1], steps=steps)
+    full = deploy.run(program, samples.x, steps=steps, progress=progress)
     if policy is None:
         return full, None
     deploy.run(program, samples.x[:1], exit_policy=policy)

@@ -24,7 +24,7 @@ from snndeploy.control.exit_policy import ExitPolicy, FrontPoint, Promise
 from snndeploy.control.families import FITTED, FamilyName
 from snndeploy.control.study import FIT_SHARE, exit_curve
 from snndeploy.network import Network
-from snndeploy.numerics import Int64Array
+from snndeploy.numerics import BoolArray, Int64Array
 from snndeploy.trace import Trace
 
 GUARANTEED = (
@@ -208,11 +208,12 @@ def pareto_front(points: Sequence[ExitPoint]) -> list[ExitPoint]:
     One beats another if it is no worse in accuracy drop, mean, p95 and p99 steps, and better in
     one of them. Of equal ones the first stays.
     """
-    found: list[ExitPoint] = []
-    for point in sorted(points, key=_costs):
-        if not any(np.less_equal(_costs(other), _costs(point)).all() for other in found):
-            found.append(point)
-    return sorted(found, key=lambda point: point.mean_steps)
+    ordered = sorted(points, key=_costs)
+    costs = np.array([_costs(point) for point in ordered])
+    no_worse = (costs[:, None] <= costs).all(axis=-1)
+    # Sorted, a point can only be beaten, or equalled, by an earlier one.
+    beaten: BoolArray = np.any(np.triu(no_worse, 1), axis=0)
+    return [point for point, gone in zip(ordered, beaten, strict=True) if not gone]
 
 
 def _costs(point: ExitPoint) -> tuple[float, float, int, int]:

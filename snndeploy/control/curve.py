@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 
 from snndeploy.control.families import AnyPolicy
 from snndeploy.control.policy import Policy
 from snndeploy.errors import DataError
-from snndeploy.numerics import FloatArray, Int64Array
+from snndeploy.numerics import BoolArray, FloatArray, Int64Array
 from snndeploy.trace import Trace
 
 
@@ -77,31 +78,39 @@ def exit_points(
     if not len(trace) or len(labels) != len(trace):
         raise DataError(f"{len(labels)} labels of {len(trace)} samples", where="exit")
     right = trace.logits.argmax(axis=-1) == labels[:, None]
-    scores, rows, points = _scores(path[0], trace), np.arange(len(trace)), []
+    scores, before = _scores(path[0], trace), np.empty(0, np.int64)
+    points: list[ExitPoint] = []
     for policy in path:
         stops = _stops(scores, policy, trace)
-        answered = right[rows, stops - 1]
-        p95, p99 = tail(stops)
+        alike = points and np.array_equal(stops, before)
         points.append(
-            ExitPoint(
-                policy=policy,
-                samples=len(trace),
-                accuracy=float(answered.mean()),
-                losses=int((right[:, -1] & ~answered).sum()),
-                gains=int((~right[:, -1] & answered).sum()),
-                mean_steps=float(stops.mean()),
-                settled_steps=float(trace.stop_steps.mean()),
-                p95_steps=p95,
-                p99_steps=p99,
-            )
+            replace(points[-1], policy=policy) if alike else _point(policy, stops, right, trace)
         )
+        before = stops
     return tuple(points)
+
+
+def _point(policy: AnyPolicy, stops: Int64Array, right: BoolArray, trace: Trace) -> ExitPoint:
+    answered = right[np.arange(len(stops)), stops - 1]
+    p95, p99 = tail(stops)
+    return ExitPoint(
+        policy=policy,
+        samples=len(stops),
+        accuracy=float(answered.mean()),
+        losses=int((right[:, -1] & ~answered).sum()),
+        gains=int((~right[:, -1] & answered).sum()),
+        mean_steps=float(stops.mean()),
+        settled_steps=float(trace.stop_steps.mean()),
+        p95_steps=p95,
+        p99_steps=p99,
+    )
 
 
 def tail(steps: Int64Array) -> tuple[int, int]:
     """The numbers of steps within which 95 and 99 % of the samples stop."""
-    p95, p99 = np.quantile(steps, [0.95, 0.99], method="inverted_cdf")
-    return int(p95), int(p99)
+    ranked = np.sort(steps)
+    p95, p99 = (int(ranked[ceil(share * len(steps)) - 1]) for share in (0.95, 0.99))
+    return p95, p99
 
 
 def _scores(policy: Policy, trace: Trace) -> FloatArray:

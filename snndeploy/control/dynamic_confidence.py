@@ -21,7 +21,7 @@ from snndeploy.control.softmax import MIN_TEMPERATURE, log_softmax
 from snndeploy.network import Network
 from snndeploy.numerics import FloatArray, Int64Array
 
-SUREST, OCTAVES, POINTS = 40.0, 12, 12
+SUREST, OCTAVES, POINTS = 40.0, 12, 24
 """The path's largest log-odds above chance, and the octaves below it, of so many points each."""
 
 
@@ -67,9 +67,8 @@ def dynamic_confidence_path(
 ) -> tuple[DynamicConfidence, ...]:
     """Policies from the most careful to the most eager, the same whatever the data.
 
-    The thresholds are those of the log-odds `log(C - 1)` (chance, among C classes) less than
-    40 * 2**(-k / 12), k = 0, 1, .. 144: from beyond what a float can tell from 1 to just above
-    chance.
+    The log-odds of the thresholds are those of chance, 1 in C classes, plus 40 * 2**(-k / 24),
+    k = 0, 1, .. 288: from what a float cannot tell from 1 to just above chance.
     """
     others = network.shapes[network.output.name][0] - 1
     above_chance = SUREST * 2.0 ** (-np.arange(OCTAVES * POINTS + 1) / POINTS)

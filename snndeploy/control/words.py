@@ -58,7 +58,8 @@ def _nothing(found: ExitPolicy) -> str:
         return f"{reason} No number of samples can show a drop of 0: allow a small one."
     if promise.samples_needed is None:
         return f"{reason} The policies lose more than that: more samples would not help."
-    return f"{reason} About {promise.samples_needed:,} would."
+    needed = f"About {promise.samples_needed:,} would"
+    return f"{reason} {needed}, of the most careful policy that stops any."
 
 
 def _floor(found: ExitPolicy) -> str:
@@ -80,7 +81,7 @@ def _settled(found: ExitPolicy) -> str:
 def _points(share: float) -> str:
     """A share of the samples as percentage points."""
     points = f"{100 * share:.3g}"
-    return f"{points} point{'' if points == '1' else 's'}"
+    return f"{points} percentage point{'' if points == '1' else 's'}"
 
 
 def _count(number: int, noun: str) -> str:
