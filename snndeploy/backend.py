@@ -141,6 +141,46 @@ class Folding(Protocol):
         ...
 
 
+class Driven(Protocol):
+    """Samples that a driver stops, and that are computed several steps at a time."""
+
+    def admit(self, inputs: Int64Array) -> None:
+        """Begin with grid integers (n, *input shape); the samples before them are forgotten."""
+        ...
+
+    def advance(self, steps: int) -> Folded:
+        """The next steps of the running samples: 1 to `steps` of them.
+
+        In exact mode the record may end at any step by which all samples have settled.
+        """
+        ...
+
+    def keep(self, rows: BoolArray) -> None:
+        """Go on with these of the running samples only."""
+        ...
+
+    def overhead(self, samples: int) -> float:
+        """What `advance` of so many samples takes beside its steps, in steps, about."""
+        ...
+
+    def close(self) -> None:
+        """Free what is held. Safe to call twice."""
+        ...
+
+
+@runtime_checkable
+class Driving(Protocol):
+    """A backend that can compute steps ahead, batch after batch, where a controller stops it."""
+
+    def drive(self, program: Program, steps: int, record: bool) -> Driven:
+        """Get ready for samples of at most `steps` steps.
+
+        Args:
+            record: whether the spikes are wanted; events always are.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Probe:
     """What the neurons of one layer received and held, as the backend itself has it.

@@ -15,6 +15,7 @@ from snndeploy.backend import require_backend
 from snndeploy.control import FAMILIES, MIN_TEMPERATURE, ExitPolicy, FamilyName, Search, stop_steps
 from snndeploy.conversion import folded, prepared
 from snndeploy.cost import Estimate
+from snndeploy.driving import Controller
 from snndeploy.errors import DoesNotFitError, FileFormatError, InputError
 from snndeploy.hardware import HardwareProfile, hardware
 from snndeploy.headroom import Headroom
@@ -30,7 +31,7 @@ from snndeploy.passes import Quantize, Rescale, place
 from snndeploy.passes.calibration_options import Calibrate, FewLevels, Thresholds
 from snndeploy.program import Program
 from snndeploy.samples import array_hash
-from snndeploy.simulate import MAX_STEPS, Controller, Progress, simulate
+from snndeploy.simulate import MAX_STEPS, Progress, simulate
 from snndeploy.trace import Trace
 from snndeploy.verify import agreement, certificate, comparison
 from snndeploy.verify.agreement import Agreement
@@ -327,7 +328,7 @@ def run(
         steps: the most steps; default: until settled (exact mode), those that the exit policy
             was calibrated for, or the window (rate mode).
         exit_policy: stops each sample as soon as it is sure: a calibrated policy, or any object
-            with the `stop` of `snndeploy.simulate.Controller`.
+            with the `stop` of `snndeploy.driving.Controller`.
         batch: samples simulated together.
         record: keep every spike.
         progress: told (samples done, samples in all).

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
-from snndeploy.backend import Backend, Bounded, Folded, Folding, Session, Step
+from snndeploy.backend import Backend, Bounded, Driving, Folded, Folding, Session, Step
+from snndeploy.driving import Controller, drive
 from snndeploy.errors import InputError
+from snndeploy.lookahead import Lookahead
 from snndeploy.numerics import BoolArray, Int8Array, Int64Array
 from snndeploy.program import Program
 from snndeploy.trace import Trace, padded
@@ -19,22 +21,6 @@ MAX_STEPS = 1_000_000
 
 Progress = Callable[[int, int], None]
 """Called with (samples done, samples in all)."""
-
-
-class Controller(Protocol):
-    """Decides, after each step, which of the running samples may stop.
-
-    It has no state: what it decides of a row depends on that row's logits and step alone.
-    """
-
-    def stop(self, logits: Int64Array, step: Int64Array) -> BoolArray:
-        """Rows (n,) that are sure enough.
-
-        Args:
-            logits: int64 (n, classes), the readout's membranes.
-            step: int64 (n,), the 1-based step of each row. Rows may differ in it.
-        """
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,17 +139,14 @@ def simulate(
     started = time.perf_counter()
     parts: list[_Part] = []
     batch_steps = 0
-    for first in range(0, len(inputs), batch):
-        rows = inputs[first : first + batch]
-        if controller is None and isinstance(backend, Folding):
-            folded = backend.fold(program, rows, limit, record)
-            found = [_cut_at_stop(part, program, limit) for part in folded]
-        else:
-            found = [_run_batch(backend, program, rows, limit, controller, record)]
-        parts += found
-        batch_steps += max(part.logits.shape[1] for part in found)
-        if progress is not None:
-            progress(first + len(rows), len(inputs))
+    with _runner(backend, program, limit, controller, record) as run:
+        for first in range(0, len(inputs), batch):
+            rows = inputs[first : first + batch]
+            found = run(rows)
+            parts += found
+            batch_steps += max(part.logits.shape[1] for part in found)
+            if progress is not None:
+                progress(first + len(rows), len(inputs))
     trace = _joined(backend.name, parts, time.perf_counter() - started, batch_steps)
     return replace(
         trace,
@@ -253,6 +236,33 @@ def _events(step: Step) -> Mapping[str, Int64Array]:
         name: np.count_nonzero(spikes.reshape(len(spikes), -1), axis=1)
         for name, spikes in step.spikes.items()
     }
+
+
+@contextmanager
+def _runner(
+    backend: Backend, program: Program, limit: int, controller: Controller | None, record: bool
+) -> Iterator[Callable[[Int64Array], list[_Part]]]:
+    """What runs one batch after the other, in the fastest way that the backend has."""
+    if controller is None and isinstance(backend, Folding):
+        folding = backend
+        yield lambda rows: [
+            _cut_at_stop(part, program, limit)
+            for part in folding.fold(program, rows, limit, record)
+        ]
+    elif isinstance(backend, Driving):
+        session = backend.drive(program, limit, record)
+        lookahead = Lookahead(session.overhead)
+
+        def driven(rows: Int64Array) -> list[_Part]:
+            found = drive(session, program, rows, limit, controller, record, lookahead)
+            return [_Part(**vars(found.record), stop_steps=found.stop_steps, settled=found.settled)]
+
+        try:
+            yield driven
+        finally:
+            session.close()
+    else:
+        yield lambda rows: [_run_batch(backend, program, rows, limit, controller, record)]
 
 
 def _run_batch(

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
-from snndeploy.backend import Folding
+from snndeploy.backend import Driving, Folding
 from snndeploy.errors import BackendMissingError, DoesNotFitError, InputError
 from snndeploy.layers import Projection
 from snndeploy.network import Network
@@ -84,6 +85,12 @@ def test_the_engine_folds_and_the_wrapper_does_not():
     assert not isinstance(Judge(), Folding)
 
 
+def test_the_engine_is_driven_several_steps_at_a_time_and_the_wrapper_is_not():
+    assert isinstance(Reference(), Driving)
+    assert not isinstance(StepByStep(), Driving)
+    assert not isinstance(Judge(), Driving)
+
+
 @pytest.mark.parametrize("chosen", KERNELS, ids="-".join)
 @settings(max_examples=40, deadline=None)
 @given(
@@ -114,32 +121,43 @@ def test_step_by_step_gives_the_same(network, seed, record, ahead, workers):
 
 
 class AtRandom:
-    """Stops each sample at a step of its own."""
+    """Stops a sample at about one step in `every`, by its logits and step alone."""
 
-    def __init__(self, stops):
-        self.left = stops
+    def __init__(self, seed, every):
+        self.seed, self.every = seed, every
 
     def stop(self, logits, step):
-        assert len(logits) == len(self.left)
-        done = self.left <= step
-        self.left = self.left[~done]
-        return done
+        assert logits.shape[:1] == step.shape
+        mixed = (logits * (np.arange(logits.shape[1]) + 3)).sum(axis=1) * 31 + step * 7919
+        return (mixed + self.seed) % 10007 % self.every == 0
 
 
+@pytest.mark.parametrize("kind", ["plain", "gathered", "torch", "step by step"])
 @settings(max_examples=40, deadline=None)
 @given(
-    integer_networks(mode="rate"),
+    integer_networks(),
     st.integers(0, 2**32 - 1),
-    st.sampled_from([1, 5, 100]),
+    st.sampled_from([2, 4, 9]),
+    st.sampled_from([1, 4, 20]),
     st.sampled_from([1, 2, 3]),
+    st.booleans(),
+    st.booleans(),
 )
-def test_samples_leave_the_batch_where_they_are_stopped(network, seed, ahead, workers):
-    program, inputs = Program(network), grid_inputs(network, 7, seed)
-    stops = np.random.default_rng(seed).integers(1, 9, 7)
-    backend = Reference(ahead=ahead, workers=workers)
-    ours = simulate(backend, program, inputs, steps=8, controller=AtRandom(stops))
-    theirs = simulate(Judge(), program, inputs, steps=8, controller=AtRandom(stops))
-    np.testing.assert_array_equal(ours.stop_steps, stops)
+def test_samples_leave_where_they_are_stopped_and_others_follow(
+    kind, network, seed, every, batch, workers, record, per_step
+):
+    program, inputs = Program(network), grid_inputs(network, 9, seed)
+    if per_step:
+        program = Program(fed_by_steps(network, 5))
+        inputs = frames(program.network, 9, 5, seed)
+    if kind == "gathered" and scan.available() != "numba":
+        pytest.skip("needs numba")
+    kinds = {"plain": {}, "gathered": {"below": np.inf}, "torch": {"scan": "torch"}}
+    engine = Reference(**kinds.get(kind, {}), workers=workers)
+    engine = StepByStep(ahead=5, workers=workers) if kind == "step by step" else engine
+    run = partial(simulate, program=program, inputs=inputs, steps=8, record=record)
+    ours = run(engine, batch=batch, controller=AtRandom(seed, every))
+    theirs = run(Judge(), controller=AtRandom(seed, every))
     assert_identical(ours, theirs)
 
 
@@ -528,17 +546,17 @@ def test_all_stays_on_the_device(network, seed, per_step):
     if per_step:
         program = Program(fed_by_steps(network, 5))
         inputs = frames(program.network, 3, 5, seed)
-    judged = simulate(Judge(), program, inputs)
-    stops = AtRandom(judged.stop_steps)
+    judged, stops = simulate(Judge(), program, inputs), AtRandom(seed, 3)
+    stopped = simulate(Judge(), program, inputs, controller=stops)
     with Device() as device:
         assert products.narrow_types(FAR) == NARROW
         device.fetched.clear()
         simulate(OnDevice(), program, inputs, record=False)
         assert max(device.fetched) <= default_steps(program) * inputs.shape[0] * 3
         ours = simulate(OnDevice(), program, inputs)
-        driven = simulate(OnDevice(ahead=4), program, inputs, controller=stops)
+        driven = simulate(OnDevice(), program, inputs, batch=2, controller=stops)
     assert_identical(ours, judged)
-    assert_identical(driven, judged)
+    assert_identical(driven, stopped)
 
 
 def test_the_device_is_checked_and_named(monkeypatch):

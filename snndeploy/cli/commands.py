@@ -222,6 +222,10 @@ def run(
         typer.Option(metavar="TIME", help="Step of a NIR file that another tool wrote."),
     ] = None,
     exit_policy: PolicyFile = None,
+    baseline: Annotated[
+        bool,
+        typer.Option("--baseline", help="With --exit: run to the end, too, to tell what it saves."),
+    ] = False,
     limit: Limit = None,
     out: Annotated[
         Path | None,
@@ -235,7 +239,7 @@ def run(
     samples are (N, T, ...), or (N, ...) with --steps.
     """
     if network.suffix == ".nir" and is_foreign(network):
-        _run_foreign(network, data, backend, dt, steps, limit, out, exit_policy, json)
+        _run_foreign(network, data, backend, dt, steps, limit, out, exit_policy, baseline, json)
         return
     if dt is not None:
         raise InputError(
@@ -245,19 +249,27 @@ def run(
     if samples.y is not None:
         check_labels(samples.y, program.network, len(samples))
     policy = None if exit_policy is None else load_policy(exit_policy)
+    if baseline and policy is None:
+        raise InputError("is for runs with --exit", where="--baseline", remedy="give a policy")
+    if policy is not None and steps is None:
+        steps = policy.steps  # of the run to the end, too
+    policies = [policy, None] if baseline else [policy]
     with console.progress(f"simulating on {backend}", json) as tell:
-        trace = deploy.run(
-            program,
-            samples.x,
-            backend=backend,
-            steps=steps,
-            exit_policy=policy,
-            record=False,
-            progress=tell,
-        )
+        trace, *full = [
+            deploy.run(
+                program,
+                samples.x,
+                backend=backend,
+                steps=steps,
+                exit_policy=chosen,
+                record=False,
+                progress=tell,
+            )
+            for chosen in policies
+        ]
     if out is not None:
         views.save_trace(trace, out)
-    views.show_trace(program, trace, samples.y, json)
+    views.show_trace(program, trace, samples.y, json, full[0] if full else None, steps)
 
 
 @app.command()
@@ -481,10 +493,12 @@ def _run_foreign(
     limit: int | None,
     out: Path | None,
     exit_policy: Path | None,
+    baseline: bool,
     json: bool,
 ) -> None:
-    if exit_policy is not None:
-        raise InputError("is for networks that snndeploy converted", where="--exit")
+    if exit_policy is not None or baseline:
+        where = "--baseline" if exit_policy is None else "--exit"
+        raise InputError("is for networks that snndeploy converted", where=where)
     samples = load_samples(data).first(limit)
     with console.progress(f"simulating on {backend}", json) as tell:
         trace = run_nir(

@@ -15,6 +15,7 @@ from snndeploy.nodes import Neuron
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
 from snndeploy.ranges import ranges
+from snndeploy.simulate import default_steps
 from snndeploy.trace import Trace
 from snndeploy.units import engineering
 from snndeploy.verify.certificate import Certificate
@@ -79,16 +80,26 @@ def show_network(program: Program, json: bool) -> None:
     )
 
 
-def show_trace(program: Program, trace: Trace, labels: Int64Array | None, json: bool) -> None:
-    """What a run did."""
+def show_trace(
+    program: Program,
+    trace: Trace,
+    labels: Int64Array | None,
+    json: bool,
+    full: Trace | None = None,
+    steps: int | None = None,
+) -> None:
+    """What a run of at most `steps` steps did; what it saved against `full`, without early exit."""
     exact = program.network.mode == "exact"
     settle = settle_steps(trace, program.network.window)
     neurons = sum(layer.neurons for layer in program.spiking)
+    limit = default_steps(program) if steps is None else steps
+    early = int((~trace.settled & (trace.stop_steps < limit)).sum()) if trace.controlled else None
     result = {
         "backend": trace.backend,
         "samples": len(trace),
         "accuracy": None if labels is None else trace.accuracy(labels),
-        "steps": {"mean": float(trace.stop_steps.mean()), "max": int(trace.stop_steps.max())},
+        "steps": _steps(trace),
+        "stopped_early": early,
         "settled": int(trace.settled.sum()) if exact else None,
         "settle_steps": {"mean": float(settle.mean()), "max": int(settle.max())} if exact else None,
         "spikes_per_sample": trace.total_events / len(trace),
@@ -99,13 +110,25 @@ def show_trace(program: Program, trace: Trace, labels: Int64Array | None, json: 
         "samples_per_second": trace.samples_per_second,
     }
     if json:
-        console.as_json({**result, "predictions": trace.predictions.tolist()})
+        console.as_json(
+            {
+                **result,
+                "baseline": None if full is None else _saved(trace, full, labels),
+                "predictions": trace.predictions.tolist(),
+                "stop_steps": trace.stop_steps.tolist(),
+            }
+        )
         return
-    steps = f"{trace.stop_steps.mean():.2f} on average, at most {trace.stop_steps.max()}"
+    found = _steps(trace)
+    on_average = (
+        f"{found['mean']:.2f} on average, 95 % within {found['p95']:g}, at most {found['max']}"
+    )
     rows = [("backend", trace.backend), ("samples", f"{len(trace):,}")]
     if labels is not None:
         rows.append(("accuracy", f"{trace.accuracy(labels):.2%}"))
-    rows.append(("steps", steps))
+    rows.append(("steps", on_average))
+    if early is not None:
+        rows.append(("stopped early", f"{early:,} of {len(trace):,} ({early / len(trace):.1%})"))
     if exact:
         settled = f"{int(trace.settled.sum()):,} of {len(trace):,}"
         rows.append(
@@ -120,6 +143,46 @@ def show_trace(program: Program, trace: Trace, labels: Int64Array | None, json: 
     )
     rows.append(("time", _time(trace)))
     console.table(["", ""], rows)
+    if full is not None:
+        console.say()
+        _show_saved(trace, full, labels)
+
+
+def _steps(trace: Trace) -> dict[str, float]:
+    stops = trace.stop_steps
+    p95 = float(np.quantile(stops, 0.95, method="higher"))
+    return {"mean": float(stops.mean()), "p95": p95, "max": int(stops.max())}
+
+
+def _saved(trace: Trace, full: Trace, labels: Int64Array | None) -> dict[str, Any]:
+    """The run to the end, and the shares of its steps, spikes and time that were saved."""
+    return {
+        "accuracy": None if labels is None else full.accuracy(labels),
+        "steps": _steps(full),
+        "spikes_per_sample": full.total_events / len(full),
+        "seconds": full.seconds,
+        "same_answers": float((trace.predictions == full.predictions).mean()),
+        "saved": {
+            "steps": 1.0 - float(trace.stop_steps.sum() / full.stop_steps.sum()),
+            "spikes": 1.0 - trace.spike_ratio(full),
+            "seconds": 1.0 - trace.seconds / max(full.seconds, 1e-9),
+        },
+    }
+
+
+def _show_saved(trace: Trace, full: Trace, labels: Int64Array | None) -> None:
+    found = _saved(trace, full, labels)
+    spikes = (run.total_events / len(run) for run in (full, trace))
+    rows = [
+        ("steps", *(f"{run.stop_steps.mean():.2f}" for run in (full, trace))),
+        ("spikes a sample", *(f"{n:,.0f}" for n in spikes)),
+        ("seconds", *(f"{run.seconds:.2f}" for run in (full, trace))),
+    ]
+    table = [(*row, f"{s:.1%}") for row, s in zip(rows, found["saved"].values(), strict=True)]
+    if labels is not None:
+        table.insert(0, ("accuracy", *(f"{run.accuracy(labels):.2%}" for run in (full, trace)), ""))
+    console.table(["", ">to the end", ">with exit", ">saved"], table)
+    console.say(f"\nthe same answer for {found['same_answers']:.2%} of the samples")
 
 
 def _time(trace: Trace) -> str:

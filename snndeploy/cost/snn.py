@@ -99,7 +99,8 @@ def _difference(
 def _spikes(run: Activity) -> FloatArray:
     """Spikes (N,) in flight when each sample stopped."""
     late = [found.reshape(run.samples, -1).sum(axis=1) for found in run.late.values()]
-    return np.sum(late, axis=0, dtype=np.float64)
+    summed: FloatArray = np.sum(late, axis=0, dtype=np.float64)
+    return summed
 
 
 def estimate_counts(

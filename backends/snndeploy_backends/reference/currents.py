@@ -31,11 +31,11 @@ class Spikes:
     events: Int64Array
 
     def __len__(self) -> int:
-        return len(self.bytes)
+        return len(self.events)
 
-    def at(self, t: int) -> Spikes:
-        """Step t alone; nothing if all was silent by then."""
-        return Spikes(self.bytes[t : t + 1], self.events[t : t + 1])
+    def between(self, first: int, last: int) -> Spikes:
+        """Steps `first .. last-1`, without those after all fell silent."""
+        return Spikes(self.bytes[first:last], self.events[first:last])
 
     def tail(self, rate: float) -> int:
         """The step from which on fewer than `rate` of the neurons fire."""

@@ -82,7 +82,18 @@ class Reference:
             InputError: a device that there is not, or kernels that it does not have.
             BackendMissingError: no GPU is there.
         """
-        return EngineSession(program, inputs, steps, self._options())
+        session = EngineSession(program, steps, self._options())
+        session.admit(inputs)
+        return session
+
+    def drive(self, program: Program, steps: int, record: bool) -> EngineSession:
+        """Start a session that computes as many steps ahead as its driver asks for.
+
+        Raises:
+            InputError: a device that there is not, or kernels that it does not have.
+            BackendMissingError: no GPU is there.
+        """
+        return EngineSession(program, steps, self._options(), record)
 
     def fold(self, program: Program, inputs: Int64Array, steps: int, record: bool) -> list[Folded]:
         """Run layer by layer, without a controller: the same spikes, several times faster."""
@@ -95,7 +106,8 @@ class Reference:
         """
         hard = program.network.reset == "hard"
         options = replace(self._options(), ahead=1)
-        session = EngineSession(program, inputs, steps, options, layer if hard else "")
+        session = EngineSession(program, steps, options, watch=layer if hard else "")
+        session.admit(inputs)
         spikes, currents, membranes = [], [], [session.membrane(layer)]
         try:
             for _ in range(steps):

@@ -99,6 +99,18 @@ class LayerPlan:
         """The layer whose spikes are gathered."""
         return self.spiking[self.gather_index][0]
 
+    def population(self, rows: int, signed: bool, hard: bool) -> scan.Population:
+        """Room for the state of the neurons of so many samples."""
+        membrane = self.v0.new_empty((rows, self.layer.neurons))
+        count = torch.empty_like(membrane) if signed else membrane[:, :0]
+        return scan.Population(self.theta, membrane, count, self.levels, signed, hard)
+
+    def pool(self, rows: int, source: Shape) -> scan.PoolState:
+        """Room for the counts of a max-pool, which meets values of shape `source`."""
+        dtype = torch.uint8 if self.levels < 256 else torch.int32
+        count, pooled = (self.v0.new_empty((rows, *x), dtype=dtype) for x in (source, self.shape))
+        return scan.PoolState(count, pooled)
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:

@@ -7,7 +7,7 @@ hold `spike + zero`: `zero` is 1 where spikes have signs (exact mode) and 0 wher
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Literal, TypeAlias
 
@@ -45,6 +45,16 @@ class Population:
     levels: int
     signed: bool
     hard: bool = False
+
+    def begin(self, v0: Tensor) -> None:
+        """Put the neurons at rest; v0 is `repeated`."""
+        width = self.membrane.shape[1]
+        self.membrane[:] = v0.repeat(-(-width // len(v0)))[:width]
+        self.count.zero_()
+
+    def part(self, rows: slice) -> Population:
+        """Some of the samples, in the same memory."""
+        return replace(self, membrane=self.membrane[rows], count=self.count[rows])
 
 
 def repeated(values: Tensor, neurons: int) -> Tensor:
@@ -156,6 +166,15 @@ class PoolState:
 
     count: Tensor
     pooled: Tensor
+
+    def begin(self) -> None:
+        """Before the first step."""
+        self.count.zero_()
+        self.pooled.zero_()
+
+    def part(self, rows: slice) -> PoolState:
+        """Some of the samples, in the same memory."""
+        return PoolState(self.count[rows], self.pooled[rows])
 
 
 def scan_pool(

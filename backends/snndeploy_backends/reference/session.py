@@ -1,4 +1,4 @@
-"""A batch driven step by step, computed a few steps ahead."""
+"""Samples that are computed some steps at a time, and may stop after any of them."""
 
 from __future__ import annotations
 
@@ -8,155 +8,232 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from snndeploy.backend import Step
+from snndeploy.backend import Folded, Step
 from snndeploy.errors import InputError
 from snndeploy.numerics import BoolArray, Int8Array, Int64Array
 from snndeploy.program import Program
+from snndeploy.trace import padded
 from snndeploy_backends.exact_floats import exact_kernels
 from snndeploy_backends.reference.folded import recorded
-from snndeploy_backends.reference.plan import Options, Plan, plan
-from snndeploy_backends.reference.team import S, T, Team
-from snndeploy_backends.reference.walk import Span, Walk
+from snndeploy_backends.reference.group import Group
+from snndeploy_backends.reference.plan import Options, plan
+from snndeploy_backends.reference.team import T, Team
+from snndeploy_backends.reference.walk import Span
 
 MOST_AHEAD = 4
-"""Steps that are computed at once, at most."""
+"""Steps that are computed at once, at most, where they are handed out one by one."""
 
 
 class EngineSession:
-    """Samples that a controller may stop after any step.
+    """Samples that a driver may stop after any step.
 
-    Some steps are computed at once, as many as fill the kernels, and handed out one by one. What
-    was computed beyond a sample's stop is dropped.
+    `advance` computes as many steps as it is asked for; `step` hands them out one by one. What was
+    computed beyond a sample's stop is dropped.
+
+    Args:
+        steps: the most, of any sample.
+        keep_spikes: whether spikes are handed out.
+        watch: a layer whose currents are kept, see `last_current`.
     """
 
     def __init__(
-        self, program: Program, inputs: Int64Array, steps: int, options: Options, watch: str = ""
+        self,
+        program: Program,
+        steps: int,
+        options: Options,
+        keep_spikes: bool = True,
+        watch: str = "",
     ) -> None:
         self.program, self.options = program, options
+        self.keep_spikes, self.watch = keep_spikes, watch
         self.plan = plan(program, steps, options)
-        workers = min(options.workers, len(inputs))
-        several = options.workers > 1
-        self.team = Team(options.workers, shares=workers < 2) if several else None
-        cuts = np.linspace(0, len(inputs), workers + 1).astype(int)
-
-        def start(rows: tuple[int, int]) -> Walk:
-            with torch.inference_mode():
-                return Walk(self.plan, inputs[slice(*rows)], options, True, None, watch)
-
-        self.walks = self._in_parallel(start, list(pairwise(cuts)))
-        self.spans: list[Span] = []
-        self.alive = [np.arange(walk.rows) for walk in self.walks]
-        self.at = self.ready = self.time = 0
+        self.names = [layer.layer.name for layer in self.plan.layers[:-1]]
+        self.teams = [Team(options.workers, shares) for shares in (False, True)]
         self.closed = False
+        self.admit(np.zeros((0, *program.network.input.shape), np.int64))
+
+    def admit(self, inputs: Int64Array) -> None:
+        """Begin with new samples; those before them are forgotten."""
+        self._check_open()
+        with torch.inference_mode():
+            self.group = Group(self.plan, inputs, self.options, self.keep_spikes, self.watch)
+        self.parts: list[Group] = []
+        self.places = self.alive = np.arange(len(inputs))
+        self.done, self.at = self._nothing(0), 0
+        if len(inputs):
+            self._each_part(Group.begin, 1)
+
+    def advance(self, steps: int) -> Folded:
+        """The next steps of the samples that are left, or fewer if that would take much memory.
+
+        In exact mode the record may end before, at a step by which all samples have settled.
+        """
+        self._check_open()
+        if not len(self.alive):
+            return self._nothing(1)
+        if len(self.alive) < len(self.places):
+            self._close_ranks()
+        self.alive = np.arange(len(self.places))
+        start = self.group.time
+        steps = min(steps, self.plan.steps - start, self._most_steps())
+        try:
+            spans = self._each_part(lambda part: part.advance(steps), steps)
+        except BaseException:  # some parts may be ahead of others
+            self.close()
+            raise
+        found = max(span.steps for span in spans)
+        self.group.time = start + found
+        self.done, self.at = self._folded(spans, found), 0
+        return self.done
 
     def step(self) -> Step:
         """Advance by one logical step."""
-        if self.closed:
-            raise InputError("is closed", where="session")
-        if not sum(map(len, self.alive)):
-            return self._nothing()
-        if self.at == self.ready:
-            self._compute()
+        self._check_open()
+        if not len(self.alive):
+            nothing = self._nothing(1)
+            spikes = {name: x[:, 0] for name, x in nothing.spikes.items()}
+            events = {name: x[:, 0] for name, x in nothing.events.items()}
+            return Step(nothing.logits[:, 0], spikes, events)
+        if self.at == self.done.logits.shape[1]:
+            self.advance(min(max(self.options.ahead // len(self.alive), 1), MOST_AHEAD))
         t, self.at = self.at, self.at + 1
-        parts = list(zip(self.spans, self.alive, strict=True))
-        logits = [span.logits[rows, min(t, span.steps - 1)] for span, rows in parts]
-        events: dict[str, Int64Array] = {}
-        for layer in self.plan.layers[:-1]:
-            name = layer.layer.name
-            found = [
-                span.events[name][t, rows] if t < len(span.events[name]) else rows * 0
-                for span, rows in parts
-            ]
-            events[name] = np.concatenate(found)
-        return Step(np.concatenate(logits), _Spikes(self.plan, parts, t), events)
+        events = {name: found[self.alive, t] for name, found in self.done.events.items()}
+        return Step(self.done.logits[self.alive, t], _Picked(self.record, self.alive, t), events)
 
     def keep(self, rows: BoolArray) -> None:
-        """Go on with some of the samples; the others leave the batch."""
-        first = 0
-        for index, alive in enumerate(self.alive):
-            self.alive[index] = alive[rows[first : first + len(alive)]]
-            first += len(alive)
+        """Go on with some of the samples; the others leave the group."""
+        self.alive = self.alive[rows]
+
+    def overhead(self, rows: int) -> float:
+        """What `advance` takes beside its steps, in steps, about: weights, and Python's turns."""
+        each = min(-(-rows // self.options.workers), self.options.rows)
+        return 0.25 + 2.5 / each
 
     def close(self) -> None:
         """Drop the state."""
-        if self.team is not None:
-            self.team.shutdown()
-        self.walks, self.spans, self.alive = [], [], []
+        for team in self.teams:
+            team.shutdown()
+        self.parts, self.done = [], self._nothing(0)
         self.closed = True
 
     def membrane(self, name: str) -> Int64Array:
         """The membranes (n, *shape) of a layer after the steps that were computed."""
-        return np.concatenate([walk.membrane(name) for walk in self.walks])
+        return self.group.membrane(name)[self.places]
 
     def last_current(self) -> Int64Array:
         """What reached the watched layer at the last step that was computed, (n, *shape)."""
-        return np.concatenate([walk.last_current() for walk in self.walks])
+        return np.concatenate([part.last_current() for part in self.parts])[self.places]
 
-    def _nothing(self) -> Step:
-        """A step of no samples."""
-        spiking = self.program.spiking
-        return Step(
-            np.zeros((0, *self.program.layers[-1].shape), np.int64),
-            {layer.name: np.zeros((0, *layer.shape), np.int8) for layer in spiking},
-            {layer.name: np.zeros(0, np.int64) for layer in spiking},
-        )
+    def _check_open(self) -> None:
+        if self.closed:
+            raise InputError("is closed", where="session")
 
-    def _compute(self) -> None:
-        """The next steps, of the samples that are left.
+    def _nothing(self, steps: int) -> Folded:
+        """So many silent steps of the samples that are left."""
+        rows = len(self.alive)
+        classes = self.plan.layers[-1].layer.neurons
+        events = {name: np.zeros((rows, steps), np.int64) for name in self.names}
+        shapes = {layer.name: layer.shape for layer in self.program.spiking}
+        spikes = {name: np.zeros((rows, steps, *x), np.int8) for name, x in shapes.items()}
+        return Folded(np.zeros((rows, steps, classes), np.int64), spikes, events)
 
-        When a single walk is left, all threads share its layers.
-        """
-        pairs = [(w, rows) for w, rows in zip(self.walks, self.alive, strict=True) if len(rows)]
-        most = self.options.ahead // sum(len(rows) for _, rows in pairs)
-        steps = min(max(most, 1), MOST_AHEAD, self.plan.steps - self.time)
-        self.time += steps
+    def _most_steps(self) -> int:
+        """How many fit into half of the memory."""
+        rows, spikes = len(self.places), sum(layer.layer.neurons for layer in self.plan.layers)
+        if not self.keep_spikes:
+            rows = min(rows, self.options.workers * self.options.rows)
+            spikes = self.plan.spike_bytes
+        return max(1, self.options.memory // 2 // (rows * spikes))
 
-        def advance(pair: tuple[Walk, Int64Array]) -> tuple[Int64Array, Span]:
-            walk, rows = pair
+    def _close_ranks(self) -> None:
+        """Drop the state of the samples that have left."""
+
+        def work(rows: Int64Array) -> tuple[Group, Int64Array]:
             with torch.inference_mode():
-                kept = walk.keep(rows) if len(rows) < walk.rows else rows
-                return kept, walk.advance(steps)
+                return self.group.kept(rows)
 
-        if len(pairs) == 1:
-            pairs[0][0].team = self.team
-        try:
-            found = self._in_parallel(advance, pairs)
-        except BaseException:  # some walks may be ahead of others
-            self.close()
-            raise
-        self.walks = [walk for walk, _ in pairs]
-        self.alive, self.spans = [kept for kept, _ in found], [span for _, span in found]
-        for walk in self.walks:
-            walk.time = self.time
-        self.at, self.ready = 0, steps
+        rows = [self.places[self.alive]]
+        alone = self.options.workers > 1  # PyTorch's own threads take longer
+        ((self.group, self.places),) = (self.teams[False].each if alone else map)(work, rows)
 
-    def _in_parallel(self, work: Callable[[S], T], parts: Sequence[S]) -> list[T]:
-        """One thread a part; a single part in the calling one, so that helpers are free."""
+    def _each_part(self, work: Callable[[Group], T], steps: int) -> list[T]:
+        """Neighbours together, as many as fill the kernels in so many steps, one thread a part.
+
+        A single part is for the calling thread, and the others share its layers.
+        """
+        rows, workers = self.group.rows, self.options.workers
+        most = self.options.rows * max(1, MOST_AHEAD // steps)
+        count = max(min(workers, rows), 1)
+        count *= -(-rows // (count * most))
+        ends = [rows * part // count for part in range(count + 1)]
+        several = workers > 1
+        self.group.team = self.teams[True] if several and count == 1 else None
+        self.parts = [self.group]
+        if count > 1:
+            self.parts = [self.group.part(slice(a, b)) for a, b in pairwise(ends)]
+
+        def run(part: Group) -> T:
+            with torch.inference_mode():
+                return work(part)
+
         with exact_kernels():
-            if self.team is None or len(parts) < 2:
-                return [work(part) for part in parts]
-            return self.team.each(work, parts)
+            if count > 1 and several:
+                return self.teams[False].each(run, self.parts)
+            return [run(part) for part in self.parts]
+
+    def _folded(self, spans: list[Span], steps: int) -> Folded:
+        """What the parts did, in the order of the samples; those that ended before are silent."""
+        logits = np.concatenate([padded(span.logits, steps, "edge") for span in spans])
+        events = np.zeros((len(self.names), len(logits), steps), np.int64)
+        first = 0
+        for span in spans:
+            last = first + len(span.logits)
+            for found, name in zip(events, self.names, strict=True):
+                found[first:last, : len(span.events[name])] = span.events[name].T
+            first = last
+        events = events[:, self.places]
+        self.record = _Recorded(spans, self.places, steps, int(self.plan.signed))
+        return Folded(logits[self.places], self.record, dict(zip(self.names, events, strict=True)))
 
 
-class _Spikes(Mapping[str, Int8Array]):
-    """The spikes of step t of some spans, put into the network's layout when they are asked for.
+class _Recorded(Mapping[str, Int8Array]):
+    """The spikes (n, T, *shape) of some spans, put into the network's layout when asked for.
 
     Args:
-        parts: each span with those of its rows that were running.
+        places: where in the spans the samples are.
+        zero: what the bytes hold for no spike.
     """
 
-    def __init__(self, plan: Plan, parts: Sequence[tuple[Span, Int64Array]], t: int) -> None:
-        self.plan, self.parts, self.t = plan, parts, t
+    def __init__(self, spans: Sequence[Span], places: Int64Array, steps: int, zero: int) -> None:
+        self.spans, self.places, self.steps, self.zero = spans, places, steps, zero
 
     def __getitem__(self, name: str) -> Int8Array:
-        zero = int(self.plan.signed)
-        found = [
-            recorded(span.spikes[name].at(self.t), 1, zero)[rows, 0] for span, rows in self.parts
-        ]
-        return np.concatenate(found)
+        return self.between(name, 0, self.steps)
+
+    def between(self, name: str, first: int, last: int) -> Int8Array:
+        """Of the steps `first .. last-1`."""
+        found = [span.spikes[name].between(first, last) for span in self.spans]
+        return np.concatenate([recorded(x, last - first, self.zero) for x in found])[self.places]
 
     def __iter__(self) -> Iterator[str]:
-        return (layer.layer.name for layer in self.plan.layers[:-1])
+        return iter(self.spans[0].spikes)
 
     def __len__(self) -> int:
-        return len(self.plan.layers) - 1
+        return len(self.spans[0].spikes)
+
+
+class _Picked(Mapping[str, Int8Array]):
+    """The spikes (n, *shape) of one step and some of the samples."""
+
+    def __init__(self, record: _Recorded, rows: Int64Array, t: int) -> None:
+        self.record, self.rows, self.t = record, rows, t
+
+    def __getitem__(self, name: str) -> Int8Array:
+        found: Int8Array = self.record.between(name, self.t, self.t + 1)[self.rows, 0]
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.record)
+
+    def __len__(self) -> int:
+        return len(self.record)

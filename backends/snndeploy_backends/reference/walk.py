@@ -9,7 +9,7 @@ are carried from span to span of steps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -73,17 +73,17 @@ class Walk:
         self.inputs = torch.from_numpy(inputs.copy()).to(options.device)
         self.watch, self.current = watch, np.zeros((0, 0, 0), np.int64)
         self.constant: dict[str, Tensor] = {}
-        if not plan.per_step:
-            self.constant = self._input_currents(self.inputs[None])
 
     def advance(self, span: int) -> Span:
         """The next `span` steps, or as many of them as there are until all is silent."""
         signed, start = self.plan.signed, self.time
         left = min(max(self.plan.window - start, 0), span) if signed else span
-        fed, currents = left, self.constant
         if self.plan.per_step:
             frames = self.inputs[:, start : start + span].transpose(0, 1)
-            fed, currents = len(frames), self._input_currents(frames) if len(frames) else {}
+            fed, currents = len(frames), self.input_currents(frames) if len(frames) else {}
+        else:
+            self.constant = self.constant or self.input_currents(self.inputs[None])
+            fed, currents = left, self.constant
         values: dict[str, Spikes] = {}
         events: dict[str, Int64Array] = {}
 
@@ -127,34 +127,7 @@ class Walk:
         found: Int64Array = channels_first(last).numpy()
         return found
 
-    def keep(self, rows: Int64Array) -> Int64Array:
-        """Go on with some of the samples, and return where each of them is from now on.
-
-        Those at the end move into the places that become free: little is copied.
-        """
-        kept, places = len(rows), rows.copy()
-        moving = rows >= kept
-        places[moving] = np.setdiff1d(np.arange(kept), rows)
-        holes, movers = torch.from_numpy(places[moving]), torch.from_numpy(rows[moving])
-
-        def compacted(state: Tensor) -> Tensor:
-            if len(movers) and state.numel():
-                state[holes] = state[movers]
-            return state[:kept]
-
-        for name, state in self.neurons.items():
-            membrane, count = compacted(state.membrane), compacted(state.count)
-            self.neurons[name] = replace(state, membrane=membrane, count=count)
-        for name, pool in self.pools.items():
-            self.pools[name] = PoolState(compacted(pool.count), compacted(pool.pooled))
-        self.constant = {name: compacted(x[0])[None] for name, x in self.constant.items()}
-        if self.plan.per_step:
-            self.inputs = compacted(self.inputs)
-        self.total = compacted(torch.from_numpy(self.total)).numpy()
-        self.rows = kept
-        return places
-
-    def _input_currents(self, frames: Tensor) -> dict[str, Tensor]:
+    def input_currents(self, frames: Tensor) -> dict[str, Tensor]:
         """The input's current (F, n, K) into each layer that it feeds, from (F, n, *shape)."""
         currents: dict[str, Tensor] = {}
         for layer in self.plan.layers:
@@ -220,25 +193,18 @@ class Walk:
         return Spikes(out[:last].view(last, self.rows, *layer.shape), events[:last])
 
     def _population(self, layer: LayerPlan) -> Population:
-        name, width = layer.layer.name, layer.layer.neurons
+        name = layer.layer.name
         if name not in self.neurons:
-            v0 = layer.v0.repeat(-(-width // len(layer.v0)))[:width]
-            membrane = v0.repeat(self.rows, 1)
-            count = torch.zeros_like(membrane) if self.plan.signed else membrane[:, :0]
-            self.neurons[name] = Population(
-                layer.theta, membrane, count, layer.levels, self.plan.signed, self.plan.hard
-            )
+            self.neurons[name] = layer.population(self.rows, self.plan.signed, self.plan.hard)
+            self.neurons[name].begin(layer.v0)
         return self.neurons[name]
 
     def _max_pool(self, layer: LayerPlan, node: MaxPool2d, source: Spikes) -> Spikes:
         """What the maxima of the counts gain at each step."""
         name, x = layer.layer.name, source.bytes
         if name not in self.pools:
-            dtype = torch.uint8 if layer.levels < 256 else torch.int32
-            self.pools[name] = PoolState(
-                x.new_zeros(x.shape[1:], dtype=dtype),
-                x.new_zeros((self.rows, *layer.shape), dtype=dtype),
-            )
+            self.pools[name] = layer.pool(self.rows, tuple(x.shape[2:]))
+            self.pools[name].begin()
         out = x.new_empty((len(x), self.rows, *layer.shape))
         arguments = (node, self.pools[name], x, int(self.plan.signed), out, self.team)
         return self._trimmed(layer, out, scan_pool(self.options.scan, *arguments))
@@ -253,5 +219,5 @@ class Walk:
             if bias is not None:
                 gains[piece.first : piece.last] += bias[:, None]
         logits = self.total + np.cumsum(gains, axis=0)
-        self.total = logits[-1]
+        self.total[:] = logits[-1]
         return logits.transpose(1, 0, 2)
