@@ -141,11 +141,7 @@ def savings(data: ReportData) -> Chart | None:
             label = f"against: {name}"
             ax.barh(y, widths, 0.9 * tall, color=svg.SERIES[place], label=label, linewidth=0)
             for at, width in zip(y, widths, strict=True):
-                text = (
-                    ""
-                    if np.isnan(width)
-                    else units.percent(width, 0).replace("-", "\N{MINUS SIGN}")
-                )
+                text = "" if np.isnan(width) else _percent(width)
                 ax.text(max(width, 0) + 0.01, at, text, va="center", color=svg.INK)
         ax.axvline(0, color=svg.LINE, linewidth=1)
         ax.set_yticks(rows, names)

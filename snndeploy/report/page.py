@@ -159,4 +159,5 @@ def _energy(data: ReportData) -> dict[str, object] | None:
         "by_layer": energy_charts.by_layer(found, baselines),
         "against": energy_charts.against((*ours, *baselines)),
         "notes": energy.notes(found, baselines),
+        "constants": _table(energy_figures.constants(data)),
     }
