@@ -17,9 +17,9 @@ from snndeploy.control import (
     oracle,
     stop_steps,
 )
+from snndeploy.driving import Controller
 from snndeploy.network import Network
 from snndeploy.numerics import Int64Array
-from snndeploy.simulate import Controller
 from snndeploy.trace import Trace
 
 T = TypeVar("T")

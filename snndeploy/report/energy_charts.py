@@ -20,15 +20,17 @@ from snndeploy.report.energy_figures import IDLE, energy_by_step
 from snndeploy.report.figures import operations
 
 MAX_LAYERS = 40
-OTHERS, OTHERS_COLOUR = "all else", svg.MUTED
+OTHERS, OTHERS_COLOUR = "all else", svg.LINE
 STATIC_COLOUR = svg.SERIES[-1]
+IN_FLIGHT, IN_FLIGHT_COLOUR = "in_flight", svg.MUTED
 
 
 def colours(estimate: Estimate) -> dict[str, str]:
     """The colour of each kind of event, the same in every chart: the costliest have their own."""
     energies = {event: energy.nominal for event, energy in estimate.by_event().items()}
-    costly = sorted((event for event in energies if energies[event]), key=lambda e: -energies[e])
-    return dict(zip(costly, svg.SERIES[:-1], strict=False))
+    events = (event for event in energies if energies[event] and event != IN_FLIGHT)
+    costly = sorted(events, key=lambda event: -energies[event])
+    return dict(zip(costly, svg.SERIES[:-1], strict=False)) | {IN_FLIGHT: IN_FLIGHT_COLOUR}
 
 
 def by_layer(estimate: Estimate, baselines: tuple[Estimate, ...]) -> Chart:
@@ -158,8 +160,8 @@ def over_steps(data: ReportData) -> Chart | None:
     )
     if data.program.profile is not None and data.program.profile.pipelined:
         caption += (
-            f" The chip is pipelined: step 1 leaves it after {data.program.depth} physical steps, "
-            "whose work is in the first bar."
+            f" The chip is pipelined: step 1 leaves it after {data.program.depth} physical steps; "
+            "in flight is what its layers have begun by then for later ones."
         )
     height = 280 + 22 * ((len(names) + 2) // 2)
     return Chart(svg.draw("energy-steps", label, paint, 500, height, 2), caption, found.table())
