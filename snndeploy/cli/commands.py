@@ -434,7 +434,12 @@ app.command()(placement_commands.placement)
 def report(
     network: NetworkFile,
     data: DataFile,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="REPORT.html", help="Where to.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="REPORT.html", help="Where to: .html, .md, .json or .csv."
+        ),
+    ],
     profile: Annotated[str, typer.Option(metavar="NAME", help="Chip.")] = PROFILE,
     backends: Annotated[
         str, typer.Option(metavar="A,B,..", help="Compare these; the first is the reference.")
@@ -443,9 +448,10 @@ def report(
     limit: Limit = None,
     json: Json = False,
 ) -> None:
-    """Write one self-contained HTML page on all of it."""
-    from snndeploy.report import report_of  # noqa: PLC0415  (the plotting library is slow)
+    """Write one self-contained HTML page on all of it, or its figures."""
+    from snndeploy.report import check_form, report_of  # noqa: PLC0415  (the plotting library is slow)
 
+    check_form(out)
     program, samples = _loaded(network, data, limit, profile)
     policy = None if exit_policy is None else load_policy(exit_policy)
     with console.progress("simulating", json) as tell:
