@@ -3,8 +3,8 @@
     python benchmarks/controllers.py --data FOLDER --models FOLDER --kept FOLDER
                                      [--only NAME] [--fresh] [--smoke]
 
-FOLDERs as in `foreign.py`; in the third are the networks of `anytime.py`, and networks that are
-brought to few levels here are kept there. For each network and each family of policies, a policy is
+FOLDERs as in `foreign.py`; in the third, networks that are brought to few levels are kept. The
+others were trained by `anytime.py`. For each network and each family of policies, a policy is
 chosen on held-out samples, so that accuracy on them falls by no more than 0.1 points, and judged on
 test samples. For the networks of `anytime.py` also: accuracy and steps for each cap on the steps in
 rate mode (the published experiment of Dynamic Confidence), how often a promise is broken over 200
@@ -67,7 +67,9 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="the folder with data sets")
     parser.add_argument("--models", type=Path, required=True, help="the folder with models")
-    parser.add_argument("--kept", type=Path, required=True, help="the folder of anytime.py")
+    parser.add_argument(
+        "--kept", type=Path, required=True, help="where converted networks are kept"
+    )
     parser.add_argument("--only", choices=sorted(SUBJECTS), help="one network")
     parser.add_argument("--fresh", action="store_true", help="forget a run that was broken off")
     parser.add_argument("--smoke", action="store_true", help="few samples, nothing written")
