@@ -1,9 +1,9 @@
 """The networks of the exit study, and for each the samples to calibrate and to test on.
 
-Networks that were trained for it (`anytime.py`) lie in `trained/`. Other people's (`foreign.py`) are
-brought to few levels first, as in `models.py`. No sample is in two of: training, calibration of
-levels, held out, test. Where a model's only unseen data is its test set, a fixed half of what is
-left of it is held out.
+Networks that were trained for it (`anytime.py`) lie in `trained/`. Those of others (`foreign.py`)
+are brought to few levels first, as in `models.py`. No sample is in two of: training, calibration
+of levels, held out, test. Where a model's only unseen data is its test set, a fixed half of what
+is left of it is held out.
 """
 
 from __future__ import annotations
