@@ -7,7 +7,8 @@ NETWORK is `resnet20` or `resnet18` (half width). Trains from nothing on 45,000 
 training images; the other 5,000 (`held_out_rows`) are for calibration, and the test images are not
 looked at. A third of the epochs train the end of the window, the quantized ANN. The others draw a
 step of the window for each batch, as if each count could be reached at once; see
-`snndeploy.training.moments`. An interrupted run goes on from its last epoch.
+`snndeploy.training.moments`. An interrupted run goes on from its last epoch. Writes the network,
+with 8-bit weights, to `trained/NETWORK.nir`.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ import cifar
 import numpy as np
 import torch
 import torch.nn.functional as F
+from results import HERE
 from torch import Tensor, nn
 
+from snndeploy import convert, from_torch, save
 from snndeploy.training.moments import Moment, at
 
 LEVELS = 3
 HELD_OUT = 5_000
+TRAINED = HERE / "trained"
 NETWORKS = {"resnet20": cifar.ResNet20, "resnet18": cifar.ResNet18}
 BATCH = 128
 SMOOTHING = 0.05
@@ -45,6 +49,9 @@ def main() -> None:
     model = NETWORKS[chosen.network](LEVELS).to(memory_format=torch.channels_last)
     file = chosen.checkpoint / f"{chosen.network}.pt"
     train(model, images, chosen.epochs, chosen.learning_rate, file)
+    network = from_torch(model, images.batch(slice(2)), chosen.network)
+    if not chosen.smoke:
+        save(convert(network, weight_exponent=0), TRAINED / f"{chosen.network}.nir")
 
 
 def held_out_rows(count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -3,8 +3,8 @@
     python benchmarks/controllers.py --data FOLDER --models FOLDER --kept FOLDER
                                      [--only NAME] [--fresh] [--smoke]
 
-FOLDERs as in `foreign.py`; in the third are the networks of `anytime.py`, and networks that are
-brought to few levels here are kept there. For each network and each family of policies, a policy is
+FOLDERs as in `foreign.py`; in the third, networks that are brought to few levels are kept. The
+others were trained by `anytime.py`. For each network and each family of policies, a policy is
 chosen on held-out samples, so that accuracy on them falls by no more than 0.1 points, and judged on
 test samples. For the networks of `anytime.py` also: accuracy and steps for each cap on the steps in
 rate mode (the published experiment of Dynamic Confidence), how often a promise is broken over 200
@@ -30,6 +30,7 @@ from snndeploy import estimate, lower, run
 from snndeploy.control import (
     FAMILIES,
     DynamicConfidence,
+    FamilyName,
     Search,
     calibrate,
     exit_points,
@@ -47,7 +48,9 @@ from snndeploy.trace import Trace
 MOST_DROP = 0.001
 CAPS = (1, 2, 4, 8, 12, 16, 20, 27)
 RATE_STEPS = CAPS[-1]
-PROFILE = "loihi2"
+PROFILES = ("loihi2", "digital_snn_45nm")
+"""One that is pipelined, and has work in flight when a sample stops, and one that is not."""
+
 PRICED = 100
 """Samples whose spikes are kept, and priced."""
 
@@ -64,7 +67,9 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="the folder with data sets")
     parser.add_argument("--models", type=Path, required=True, help="the folder with models")
-    parser.add_argument("--kept", type=Path, required=True, help="the folder of anytime.py")
+    parser.add_argument(
+        "--kept", type=Path, required=True, help="where converted networks are kept"
+    )
     parser.add_argument("--only", choices=sorted(SUBJECTS), help="one network")
     parser.add_argument("--fresh", action="store_true", help="forget a run that was broken off")
     parser.add_argument("--smoke", action="store_true", help="few samples, nothing written")
@@ -79,7 +84,7 @@ def main() -> None:
         rows.finish(
             command="python benchmarks/controllers.py --data FOLDER --models FOLDER --kept FOLDER",
             most_drop=MOST_DROP,
-            profile=PROFILE,
+            profiles=PROFILES,
             priced_samples=PRICED,
             splits=SPLITS,
             threads=torch.get_num_threads(),
@@ -126,10 +131,10 @@ class Recorded:
         """Without stopping."""
         return run(self.program, samples.x, steps=self.steps, record=record)
 
-    def chosen(self, family: str) -> Policy | None:
-        """The family's policy for the held-out samples; None: none saves a step."""
+    def chosen(self, *families: FamilyName) -> Policy | None:
+        """The best policy of some families for the held-out samples; None: none saves a step."""
         labels = self.held_out.labels("exit")
-        search = Search(MOST_DROP, families=(family,))
+        search = Search(MOST_DROP, families=families)
         return calibrate(self.network, self.held_out_trace, labels, "", search).policy
 
 
@@ -137,7 +142,7 @@ def policies(found: Recorded) -> Row:
     """Each family's policy, and the bound, on the test samples."""
     labels, trace = found.test.labels("exit"), found.test_trace
     samples = found.test.first(PRICED)
-    spiking = run(lower(found.network, PROFILE), samples.x, steps=found.steps)
+    spiking = found.run(samples, record=True)
     others = {name: (found.run(data), data) for name, data in found.more.items()}
     rows = [{"policy": "none", **judged(None, found.network, trace, labels, spiking)}]
     for family in FAMILIES:
@@ -192,14 +197,19 @@ def judged(
         "spike_share": stopped.spike_ratio(trace),
         "spikes": stopped.total_events / len(stopped),
     }
+    return row | {"energy": {name: energy(network, name, priced, spiking) for name in PROFILES}}
+
+
+def energy(network: Network, profile: str, stopped: Trace, full: Trace) -> Row:
+    """Of one inference, in microjoules, static power left out."""
     try:
-        cost = estimate(lower(network, PROFILE), priced, spiking)
+        cost = estimate(lower(network, profile), stopped, full)
     except SnnDeployError as error:
-        return row | {"not_priced": str(error)}
-    if cost.energy_pj is None:
-        return row | {"not_priced": "unpriced terms"}
-    energy = cost.energy_pj
-    return row | {"energy_uj": [1e-6 * v for v in (energy.nominal, energy.low, energy.high)]}
+        return {"not_priced": str(error)}
+    if cost.dynamic_pj is None:
+        return {"not_priced": ", ".join(cost.unpriced)}
+    found = cost.dynamic_pj
+    return {name: 1e-6 * getattr(found, name) for name in ("nominal", "low", "high")}
 
 
 def tail(trace: Trace, percent: int) -> int:
@@ -309,7 +319,7 @@ def _joined(first: Trace, second: Trace) -> Trace:
 
 def speed(found: Recorded) -> Row:
     """Wall-clock time saved over steps saved, 64 samples at a time."""
-    policy = found.chosen("dynamic-confidence")
+    policy = found.chosen(*FAMILIES)
     x = found.test.x[:TIMED]
     whole = partial(run, found.program, x, batch=BATCH, record=False)
     early = partial(whole, exit_policy=policy)
@@ -332,7 +342,7 @@ def speed(found: Recorded) -> Row:
 
 def backends(found: Recorded) -> Row:
     """Samples that stop at the same step with the same answer as on the reference engine."""
-    policy = found.chosen("dynamic-confidence")
+    policy = found.chosen(*FAMILIES)
     same: Row = {}
     for name, samples in COMPARED.items():
         x = found.test.x[:samples]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from results import HERE, Row, put, table
 
 PAGE = HERE.parent / "docs" / "exit-study.md"
+PROFILES = {"loihi2": "Loihi 2-like, µJ", "digital_snn_45nm": "digital 45 nm, µJ"}
 PUBLISHED = {1: 78.76, 2: 84.28, 4: 88.89, 8: 92.17, 12: 93.18, 16: 93.76, 20: 94.01, 27: 94.27}
 """Accuracy in per cent after fixed steps: ResNet-18, 2 bits, the log of the paper's code."""
 
@@ -24,12 +25,12 @@ def render(rows: Mapping[str, Row]) -> None:
 
 def policies(rows: list[Row]) -> str:
     """A table for each network."""
-    head = ["policy", "accuracy", "mean steps", "p95", "p99", "spikes", "energy, µJ"]
+    head = ["policy", "accuracy", "mean steps", "p95", "p99", "spikes", *PROFILES.values()]
     parts = []
     for row in rows:
         body = []
         for found in row["policies"]:
-            energy = found.get("energy_uj")
+            energies = found.get("energy", {})
             body.append(
                 [
                     found["policy"],
@@ -38,7 +39,7 @@ def policies(rows: list[Row]) -> str:
                     str(found["p95_steps"]),
                     str(found["p99_steps"]),
                     f"{found['spike_share']:.0%}",
-                    "{:.2f} ({:.2f} to {:.2f})".format(*energy) if energy else "",
+                    *(energy(energies.get(name, {})) for name in PROFILES),
                 ]
             )
         parts.append(
@@ -47,6 +48,13 @@ def policies(rows: list[Row]) -> str:
             + table(head, body)
         )
     return "\n\n".join(parts)
+
+
+def energy(found: Row) -> str:
+    """Microjoules with their interval."""
+    if "nominal" not in found:
+        return "not priced" if found else ""
+    return f"{found['nominal']:.3g} ({found['low']:.3g} to {found['high']:.3g})"
 
 
 def lossless(rows: list[Row]) -> str:

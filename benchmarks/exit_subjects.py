@@ -1,9 +1,9 @@
 """The networks of the exit study, and for each the samples to calibrate and to test on.
 
-Networks that were trained for it come from `anytime.py`. Other people's (`foreign.py`) are brought
-to few levels first, as in `models.py`. No sample is in two of: training, calibration of levels,
-held out, test. Where a model's only unseen data is its test set, a fixed half of what is left of it
-is held out.
+Networks that were trained for it (`anytime.py`) lie in `trained/`. Those of others (`foreign.py`)
+are brought to few levels first, as in `models.py`. No sample is in two of: training, calibration
+of levels, held out, test. Where a model's only unseen data is its test set, a fixed half of what
+is left of it is held out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import foreign
 import numpy as np
 import torch
 
-from snndeploy import Network, convert, from_torch, load, save
+from snndeploy import Network, convert, load, save
 from snndeploy.samples import Samples
 
 CALIBRATION = 512
@@ -28,7 +28,7 @@ KEYWORDS = 160
 
 @dataclass(frozen=True)
 class Folders:
-    """Where data, other people's models, and trained or converted networks are."""
+    """Where data, other people's models, and converted networks are."""
 
     data: Path
     models: Path
@@ -58,17 +58,13 @@ def trained(name: str, mode: str) -> Callable[[Folders], Subject]:
     """A network of `anytime.py` with its 5,000 held-out images."""
 
     def make(folders: Folders) -> Subject:
-        file = folders.kept / f"{name}.pt"
-        model = anytime.NETWORKS[name](anytime.LEVELS)
-        model.load_state_dict(torch.load(file, weights_only=True)["model"])
+        network = load(anytime.TRAINED / f"{name}.nir")
         images = cifar.jpeg_images(folders.data, "train")
         rows = torch.from_numpy(anytime.held_out_rows(len(images.labels))[1])
-        held_out = _samples(cifar.Images(images.pixels[rows], images.labels[rows]))
-        floats = from_torch(model.eval(), torch.from_numpy(held_out.x[:2]), name)
         return Subject(
             f"{name} (CIFAR-10), {mode} mode, L = {anytime.LEVELS}",
-            convert(floats, mode=mode, weight_exponent=0),
-            held_out,
+            network.rewrite(network.nodes, mode=mode),
+            _samples(cifar.Images(images.pixels[rows], images.labels[rows])),
             _samples(cifar.jpeg_images(folders.data, "test")),
             {"lossless": _samples(cifar.lossless_images(folders.data))},
         )
