@@ -143,7 +143,8 @@ def run_both(
     progress: Progress | None = None,
 ) -> tuple[Trace, Trace | None]:
     """The run until settled and, if there is a policy, the one that it stops early."""
-    full = deploy.run(program, samples.x, progress=progress)
+    steps = None if policy is None else policy.steps
+    full = deploy.run(program, samples.x, steps=steps, progress=progress)
     if policy is None:
         return full, None
     return full, deploy.run(program, samples.x, exit_policy=policy, progress=progress)

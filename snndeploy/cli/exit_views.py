@@ -36,7 +36,9 @@ def show_policy(found: ExitPolicy, out: Path, json: bool) -> None:
 
 def _show_front(found: ExitPolicy) -> None:
     priced = found.profile is not None
-    console.say("\nthe best policies that were searched; drop: against running to the end\n")
+    console.say(
+        "\nthe best policies that were searched; drop: against the same samples' last answers\n"
+    )
     columns = [">accuracy", ">drop", ">mean steps", ">p95", ">p99", "stop at"]
     rows = []
     for point in found.front:

@@ -61,7 +61,7 @@ class Conformal(Policy):
         return per_step(self.quantiles, step)
 
     def __str__(self) -> str:
-        return f"one class left in the conformal set, alpha {self.alpha:.4g} at each step"
+        return f"one class left in the conformal set, alpha {self.alpha:.3g}"
 
 
 def conformal_path(

@@ -59,8 +59,8 @@ class TopKGap(Policy):
         return per_step(self.gaps, step)
 
     def __str__(self) -> str:
-        margin = "" if self.margin == 1 else f", times {self.margin:.4g}"
-        return f"lead of the best logit, epsilon {self.epsilon:.4g} at each step{margin}"
+        margin = "" if self.margin == 1 else f", margin {self.margin:.3g}"
+        return f"lead of the best logit, epsilon {self.epsilon:.3g}{margin}"
 
 
 def top_gap(logits: Int64Array) -> Int64Array:

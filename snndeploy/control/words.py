@@ -58,7 +58,8 @@ def _nothing(found: ExitPolicy) -> str:
         return f"{reason} No number of samples can show a drop of 0: allow a small one."
     if promise.samples_needed is None:
         return f"{reason} The policies lose more than that: more samples would not help."
-    return f"{reason} About {promise.samples_needed:,} would."
+    needed = f"About {promise.samples_needed:,} would"
+    return f"{reason} {needed}, of the most careful policy that stops any."
 
 
 def _floor(found: ExitPolicy) -> str:
