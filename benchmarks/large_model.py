@@ -25,7 +25,7 @@ from onnx import TensorProto, helper, numpy_helper
 from results import Row, Rows, put, table
 
 import snndeploy
-from snndeploy.verify.process_memory import own_peak_bytes
+from snndeploy.process_memory import own_peak_bytes
 
 LIMIT_BYTES = 4 * 10**9
 SAMPLES, LEVELS = 16, 15

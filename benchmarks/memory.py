@@ -25,7 +25,7 @@ from peers.snndeploy import Simulator
 from results import Row, Rows, put, table
 
 import snndeploy
-from snndeploy.verify.process_memory import own_peak_bytes
+from snndeploy.process_memory import own_peak_bytes
 
 BUDGET_BYTES = 2 * 10**9
 STEPS, BATCH = 1000, 1024

@@ -22,13 +22,13 @@ from models import images, small_network
 from snndeploy import lower, run, save
 from snndeploy.backend import find_backend
 from snndeploy.errors import BackendError, BackendMissingError, DoesNotFitError
+from snndeploy.process_memory import descendants_bytes, own_peak_bytes
 from snndeploy.report.comparison import render_comparison, save_comparison
 from snndeploy.samples import Samples
 from snndeploy.side_by_side import side_by_side
 from snndeploy.verify import comparison
 from snndeploy.verify.comparison import Planted, compare
 from snndeploy.verify.own_process import run_in_own_process
-from snndeploy.verify.process_memory import descendants_bytes, own_peak_bytes
 from snndeploy_backends.reference.judge import Judge
 
 LINUX = sys.platform == "linux"

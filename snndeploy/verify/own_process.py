@@ -22,10 +22,10 @@ from snndeploy import errors
 from snndeploy.errors import BackendError, SnnDeployError
 from snndeploy.nirfile import save
 from snndeploy.numerics import Int64Array
+from snndeploy.process_memory import Watch
 from snndeploy.program import Program
 from snndeploy.simulate import Progress
 from snndeploy.trace import Trace
-from snndeploy.verify.process_memory import Watch
 
 MAIN = "snndeploy.verify.own_process_main"
 FAREWELL_SECONDS = 20.0

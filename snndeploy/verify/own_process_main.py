@@ -16,10 +16,10 @@ from snndeploy.backend import require_backend
 from snndeploy.errors import SnnDeployError
 from snndeploy.hardware import HardwareProfile
 from snndeploy.nirfile import load
+from snndeploy.process_memory import own_peak_bytes
 from snndeploy.program import Program
 from snndeploy.simulate import simulate
 from snndeploy.trace import Trace
-from snndeploy.verify.process_memory import own_peak_bytes
 
 
 def run(folder: Path, channel: TextIO) -> None:

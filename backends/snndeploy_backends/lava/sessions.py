@@ -16,13 +16,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from snndeploy.process_memory import proportional_bytes
+
 PROC = Path("/proc")
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lies, not a draft
 TERM_SECONDS = 5.0
 KILL_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 _MAPPED = re.compile(rf"{SHARED_MEMORY}/psm_\w+")
-_PSS = re.compile(r"^Pss:\s+(\d+) kB", re.MULTILINE)
 
 
 class Session:
@@ -113,10 +114,9 @@ class Session:
 
 def _memory_bytes(pid: int) -> int:
     """The proportional share (PSS) of one process; all that is resident where that is not told."""
-    with contextlib.suppress(OSError, ValueError):
-        found = _PSS.search((PROC / str(pid) / "smaps_rollup").read_text())
-        if found:
-            return int(found[1]) * 1024
+    shared = proportional_bytes(pid)
+    if shared is not None:
+        return shared
     with contextlib.suppress(OSError, ValueError, IndexError):
         pages = int((PROC / str(pid) / "statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")

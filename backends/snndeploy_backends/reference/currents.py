@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -82,13 +83,13 @@ class Drive:
     below: float
     team: Team | None
 
-    @property
+    @cached_property
     def injected(self) -> set[int]:
         """Where input and bias end."""
         fed = {self.fed} if self.input is not None else set()
         return fed | ({self.left} if self.layer.bias is not None else set())
 
-    @property
+    @cached_property
     def steps(self) -> int:
         """Steps after which nothing reaches the layer any more."""
         return max([0, *self.injected, *(len(self.sources[name]) for name in self.layer.sources)])

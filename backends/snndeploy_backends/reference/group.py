@@ -49,6 +49,13 @@ class Group(Walk):
             for name, current in self.input_currents(self.inputs[None]).items():
                 self.constant[name].copy_(current)
 
+    def refilled(self, inputs: Int64Array) -> Group:
+        """A group of new samples, no more than were here, in the same memory."""
+        group = self.part(slice(len(inputs)))
+        group.time, group.total = 0, np.zeros_like(group.total)
+        group.inputs = torch.from_numpy(inputs.copy()).to(self.inputs.device)
+        return group
+
     def part(self, rows: slice) -> Group:
         """Some of the samples, neighbours, in the same memory."""
         part = copy(self)

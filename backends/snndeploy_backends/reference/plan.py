@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
@@ -89,7 +90,7 @@ class LayerPlan:
     levels: int
     last_use: int
 
-    @property
+    @cached_property
     def sources(self) -> tuple[str, ...]:
         """The spiking layers that feed it."""
         return tuple(name for name, _ in (*self.spiking, *self.scaled))

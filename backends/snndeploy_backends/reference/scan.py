@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -141,20 +141,18 @@ def _scan_numba(
     )
     units = rows * -(-width // block)
     events = np.zeros((units, steps), np.int64)
+    loops, state = compiled(), population
+    how: tuple[Any, ...] = (state.count.numpy(), state.levels) if state.signed else (state.hard,)
+    kernel = loops.scan_signed if state.signed else loops.scan_unsigned
     arguments = (
         current.numpy(),
         biases.numpy(),
-        population.theta.numpy(),
-        population.membrane.numpy(),
-        population.count.numpy(),
-        population.levels,
+        state.theta.numpy(),
+        state.membrane.numpy(),
+        *how,
         out.numpy(),
         events,
     )
-    loops = compiled()
-    kernel = loops.scan_signed if population.signed else loops.scan_unsigned
-    if population.hard:
-        kernel = loops.scan_hard
     share(kernel, arguments, range(units), team, 0.2 * units * steps * block)
     total: Int64Array = events.reshape(rows, -1, steps).sum(axis=1).T
     return total

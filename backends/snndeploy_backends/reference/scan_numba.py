@@ -75,56 +75,17 @@ def scan_unsigned(
     bias: Any,
     theta: Any,
     membrane: Any,
-    count: Any,  # noqa: ARG001
-    levels: int,  # noqa: ARG001
+    hard: bool,
     out: Any,
     events: Any,
     first: int,
     last: int,
 ) -> None:
-    """Rate mode: like `scan_signed`, without cap and signs; `out` receives the spike."""
-    width, block = membrane.shape[1], len(theta)
-    blocks = -(-width // block)
-    kind = membrane.dtype.type
-    zero, one = kind(0), kind(1)
-    moving = int(current.shape[0] > 1)
-    for unit in range(first, last):
-        sample, low = unit // blocks, (unit % blocks) * block
-        high = min(low + block, width)
-        v = membrane[sample, low:high]
-        for t in range(out.shape[0]):
-            spikes = out[t, sample, low:high]
-            if current.shape[0]:
-                drive = current[t * moving, sample, low:high]
-                for i in range(high - low):
-                    v[i] += kind(drive[i])
-            if bias.shape[0]:
-                for i in range(high - low):
-                    v[i] += bias[t, i]
-            for i in range(high - low):
-                up = v[i] >= theta[i]
-                v[i] -= (one if up else zero) * theta[i]
-                spikes[i] = np.uint8(up)
-            fired = 0
-            for i in range(high - low):
-                fired += int(spikes[i])
-            events[unit, t] = fired
+    """Rate mode: like `scan_signed`, without cap and signs; `out` receives the spike.
 
-
-@njit(nogil=True, cache=True)
-def scan_hard(
-    current: Any,
-    bias: Any,
-    theta: Any,
-    membrane: Any,
-    count: Any,  # noqa: ARG001
-    levels: int,  # noqa: ARG001
-    out: Any,
-    events: Any,
-    first: int,
-    last: int,
-) -> None:
-    """Rate mode with hard reset: like `scan_unsigned`, a spike leaving a membrane of 0."""
+    Args:
+        hard: a spike sets the membrane to 0; otherwise it subtracts the threshold.
+    """
     width, block = membrane.shape[1], len(theta)
     blocks = -(-width // block)
     kind = membrane.dtype.type
@@ -143,12 +104,14 @@ def scan_hard(
             if bias.shape[0]:
                 for i in range(high - low):
                     v[i] += bias[t, i]
-            fired = 0
             for i in range(high - low):
                 up = v[i] >= theta[i]
-                v[i] = zero if up else v[i]
+                left = zero if hard else v[i] - theta[i]
+                v[i] = left if up else v[i]
                 spikes[i] = np.uint8(up)
-                fired += int(up)
+            fired = 0
+            for i in range(high - low):
+                fired += int(spikes[i])
             events[unit, t] = fired
 
 

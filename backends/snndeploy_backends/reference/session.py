@@ -49,19 +49,23 @@ class EngineSession:
         self.plan = plan(program, steps, options)
         self.names = [layer.layer.name for layer in self.plan.layers[:-1]]
         self.teams = [Team(options.workers, shares) for shares in (False, True)]
-        self.closed = False
-        self.admit(np.zeros((0, *program.network.input.shape), np.int64))
+        self.room: Group | None = None
+        self.group: Group
+        self.parts: list[Group] = []
+        self.places = self.alive = np.zeros(0, np.int64)
+        self.done, self.at, self.closed = self._nothing(0), 0, False
 
     def admit(self, inputs: Int64Array) -> None:
         """Begin with new samples; those before them are forgotten."""
         self._check_open()
         with torch.inference_mode():
-            self.group = Group(self.plan, inputs, self.options, self.keep_spikes, self.watch)
-        self.parts: list[Group] = []
+            if self.room is None or len(inputs) > self.room.rows:
+                self.room = Group(self.plan, inputs, self.options, self.keep_spikes, self.watch)
+            self.group = self.room.refilled(inputs)
         self.places = self.alive = np.arange(len(inputs))
         self.done, self.at = self._nothing(0), 0
         if len(inputs):
-            self._each_part(Group.begin, 1)
+            self._in_threads(Group.begin, self._split(1))
 
     def advance(self, steps: int) -> Folded:
         """The next steps of the samples that are left, or fewer if that would take much memory.
@@ -76,8 +80,9 @@ class EngineSession:
         self.alive = np.arange(len(self.places))
         start = self.group.time
         steps = min(steps, self.plan.steps - start, self._most_steps())
+        self.parts = self._split(steps)
         try:
-            spans = self._each_part(lambda part: part.advance(steps), steps)
+            spans = self._advance_parts(steps)
         except BaseException:  # some parts may be ahead of others
             self.close()
             raise
@@ -113,8 +118,8 @@ class EngineSession:
         """Drop the state."""
         for team in self.teams:
             team.shutdown()
-        self.parts, self.done = [], self._nothing(0)
-        self.closed = True
+        self.room, self.parts, self.closed = None, [], True
+        vars(self).pop("group", None)
 
     def membrane(self, name: str) -> Int64Array:
         """The membranes (n, *shape) of a layer after the steps that were computed."""
@@ -147,39 +152,40 @@ class EngineSession:
 
     def _close_ranks(self) -> None:
         """Drop the state of the samples that have left."""
+        rows = self.places[self.alive]
+        ((self.group, self.places),) = self._in_threads(
+            lambda group: group.kept(rows), [self.group]
+        )
 
-        def work(rows: Int64Array) -> tuple[Group, Int64Array]:
-            with torch.inference_mode():
-                return self.group.kept(rows)
-
-        rows = [self.places[self.alive]]
-        alone = self.options.workers > 1  # PyTorch's own threads take longer
-        ((self.group, self.places),) = (self.teams[False].each if alone else map)(work, rows)
-
-    def _each_part(self, work: Callable[[Group], T], steps: int) -> list[T]:
-        """Neighbours together, as many as fill the kernels in so many steps, one thread a part.
-
-        A single part is for the calling thread, and the others share its layers.
-        """
-        rows, workers = self.group.rows, self.options.workers
-        most = self.options.rows * max(1, MOST_AHEAD // steps)
-        count = max(min(workers, rows), 1)
-        count *= -(-rows // (count * most))
+    def _split(self, steps: int) -> list[Group]:
+        """Neighbours together, as many as fill the kernels in so many steps."""
+        rows = self.group.rows
+        count = min(self.options.workers, rows)
+        count *= -(-rows // (count * self.options.rows * max(1, MOST_AHEAD // steps)))
+        if count == 1:
+            return [self.group]
         ends = [rows * part // count for part in range(count + 1)]
-        several = workers > 1
-        self.group.team = self.teams[True] if several and count == 1 else None
-        self.parts = [self.group]
-        if count > 1:
-            self.parts = [self.group.part(slice(a, b)) for a, b in pairwise(ends)]
+        return [self.group.part(slice(a, b)) for a, b in pairwise(ends)]
 
-        def run(part: Group) -> T:
+    def _in_threads(self, work: Callable[[Group], T], groups: list[Group]) -> list[T]:
+        """One thread a group, each with PyTorch's kernels to itself."""
+
+        def run(group: Group) -> T:
             with torch.inference_mode():
-                return work(part)
+                return work(group)
 
         with exact_kernels():
-            if count > 1 and several:
-                return self.teams[False].each(run, self.parts)
-            return [run(part) for part in self.parts]
+            if self.options.workers > 1:
+                return self.teams[False].each(run, groups)
+            return [run(group) for group in groups]
+
+    def _advance_parts(self, steps: int) -> list[Span]:
+        """A single part is for the calling thread, and the others share its layers."""
+        if len(self.parts) > 1:
+            return self._in_threads(lambda part: part.advance(steps), self.parts)
+        self.group.team = self.teams[True] if self.options.workers > 1 else None
+        with exact_kernels(), torch.inference_mode():
+            return [self.group.advance(steps)]
 
     def _folded(self, spans: list[Span], steps: int) -> Folded:
         """What the parts did, in the order of the samples; those that ended before are silent."""

@@ -32,7 +32,8 @@ class Team(ThreadPoolExecutor):
     def each(self, work: Callable[[S], T], parts: Sequence[S]) -> list[T]:
         """The work of each part, one thread a part, which runs PyTorch's kernels by itself.
 
-        PyTorch's own threads (OpenMP) would spin for a while after each call, on our cores.
+        PyTorch's own threads (OpenMP) would spin for a while after each call, on our cores. Until
+        the work is done, threads that meet PyTorch for the first time start with one thread, too.
         """
 
         def alone(part: S) -> T:

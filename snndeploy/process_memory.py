@@ -75,15 +75,15 @@ def descendants_bytes(pid: int) -> int | None:
     total, waiting = 0, list(children[pid])
     while waiting:
         process = waiting.pop()
-        total += _proportional_bytes(process)
+        total += proportional_bytes(process) or 0
         waiting += children[process]
     return total
 
 
-def _proportional_bytes(pid: int) -> int:
-    """0 for a process that has ended."""
+def proportional_bytes(pid: int) -> int | None:
+    """The proportional set size of one process; None where it is not told, or if it has ended."""
     with contextlib.suppress(OSError):
         text = (PROC / f"{pid}/smaps_rollup").read_text(encoding="utf-8")
         found = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
-        return 0 if found is None else int(found[1]) * 1024
-    return 0
+        return None if found is None else int(found[1]) * 1024
+    return None
