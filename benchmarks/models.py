@@ -79,7 +79,9 @@ def main() -> None:
             print(said(key, rows.rows[key]), flush=True)
         if rows.keep and not chosen.only:
             render(list(rows.rows.values()))
+    rows.rows = in_order(rows.rows)
     if rows.keep and not chosen.only:
+        render(list(rows.rows.values()))
         rows.finish(
             command="python benchmarks/models.py --data FOLDER --models FOLDER",
             calibration_images=CALIBRATION,
@@ -97,6 +99,12 @@ def kept(path: Path, again: list[str]) -> dict[str, Row]:
             raise SystemExit(f"--again {name}: there is no such row in {path.name}")
     anew = tuple(f"{name} " for name in again)
     return {key: row for key, row in rows.items() if not f"{key} ".startswith(anew)}
+
+
+def in_order(rows: dict[str, Row]) -> dict[str, Row]:
+    """Rows in the order of a run without a break; those measured again stand where they stood."""
+    order = [key_of(name, *choice) for name in foreign.MODELS for choice in choices(name, False)]
+    return {key: rows[key] for key in order if key in rows} | rows
 
 
 def choices(name: str, smoke: bool) -> Iterator[tuple[str, int, str]]:
