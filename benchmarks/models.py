@@ -1,6 +1,7 @@
 """Other people's models with few levels: their accuracy as spiking networks beside the original's.
 
     python benchmarks/models.py --data FOLDER --models FOLDER [--only NAME] [--fresh] [--smoke]
+    python benchmarks/models.py --data FOLDER --models FOLDER --again ROW [--again ROW ...]
 
 Each network is calibrated on 512 training images or fewer, as they are and without their labels,
 and tested on others. Of the keywords there is a test set only: it is cut into folds, and each is
@@ -9,12 +10,15 @@ model's own levels where it has some; ResNet-20 in rate mode, too.
 
 In exact mode the accuracy is that of the integer network that the spikes settle to, which is proved
 on some of the samples. In rate mode it is that of the spikes. Writes `models.json` and the tables
-of `docs/models.md`; a run that was broken off goes on where it ended. Folders: see `foreign.py`.
+of `docs/models.md`; a run that was broken off goes on where it ended. With `--again` the rows of
+the last complete run stay, but for those that begin so, such as `resnet8` or `resnet8 exact 15`.
+Folders: see `foreign.py`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
@@ -49,11 +53,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder with data sets")
     parser.add_argument("--models", type=Path, required=True, help="the folder with models")
     parser.add_argument("--only", choices=sorted(foreign.MODELS), help="one network")
+    parser.add_argument("--again", action="append", default=[], help="measure these rows anew")
     parser.add_argument("--fresh", action="store_true", help="forget a run that was broken off")
     parser.add_argument("--smoke", action="store_true", help="a tiny run, nothing written")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     rows = Rows("models", fresh=chosen.fresh, keep=not chosen.smoke)
+    if chosen.again and not rows.rows:
+        rows.rows = kept(rows.path, chosen.again)
     for name in [chosen.only] if chosen.only else foreign.MODELS:
         wanted = list(choices(name, chosen.smoke))
         if all(rows.get(key_of(name, *choice)) for choice in wanted):
@@ -72,13 +79,32 @@ def main() -> None:
             print(said(key, rows.rows[key]), flush=True)
         if rows.keep and not chosen.only:
             render(list(rows.rows.values()))
+    rows.rows = in_order(rows.rows)
     if rows.keep and not chosen.only:
+        render(list(rows.rows.values()))
         rows.finish(
             command="python benchmarks/models.py --data FOLDER --models FOLDER",
             calibration_images=CALIBRATION,
             folds_of_keywords=FOLDS,
             published=PUBLISHED,
         )
+
+
+def kept(path: Path, again: list[str]) -> dict[str, Row]:
+    """The rows of the last complete run, but for those whose keys begin with a name in `again`."""
+    found = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    rows = {key_of(*(row[k] for k in ("key", "mode", "levels", "calibrate"))): row for row in found}
+    for name in again:
+        if not any(f"{key} ".startswith(f"{name} ") for key in rows):
+            raise SystemExit(f"--again {name}: there is no such row in {path.name}")
+    anew = tuple(f"{name} " for name in again)
+    return {key: row for key, row in rows.items() if not f"{key} ".startswith(anew)}
+
+
+def in_order(rows: dict[str, Row]) -> dict[str, Row]:
+    """Rows in the order of a run without a break; those measured again stand where they stood."""
+    order = [key_of(name, *choice) for name in foreign.MODELS for choice in choices(name, False)]
+    return {key: rows[key] for key in order if key in rows} | rows
 
 
 def choices(name: str, smoke: bool) -> Iterator[tuple[str, int, str]]:

@@ -137,7 +137,7 @@ def convert(
         calibrate: `none`; `light` corrects biases; `advanced` tunes the weights, too, which
             takes about sixty times as long as evaluating the samples. A correction that makes a
             held-out fifth of the samples worse is undone; the network's history tells.
-        labels: of the samples (N,), to judge corrections by; default: the original's answers.
+        labels: of the samples (N,), to judge corrections by; default: the original's logits.
         seed: of the split and of the order of the samples.
         weight_bits: of the signed weights, 2 to 16.
         weight_exponent: a weight may have a power of two up to this one as a factor, 0 to 16. It

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -286,8 +287,51 @@ def test_a_correction_that_spoils_held_out_answers_is_undone():
     trial = _Trial(network, CalibrationData(DATA.x[keep]), 0)
     found = trial.kept(network, [Spoil()])
     assert found.hash == network.hash
-    assert found.history[-1].startswith("undo{spoil held-out-before=1.0000 held-out-after=0.0000")
+    told = found.history[-1]
+    assert told.startswith("undo{spoil held-out-before=")
+    assert " right-before=1.0000 right-after=0.0000 data=" in told
     assert trial.kept(network, []).history[-1].startswith("keep{")
+
+
+@dataclass(frozen=True)
+class Sharpen(Pass):
+    """Multiplies the logits: no answer changes, but each becomes more or less sure."""
+
+    factor: float
+    name: ClassVar[str] = "sharpen"
+
+    def rewrite(self, network: Network) -> Network:
+        head = network.by_name["head"]
+        scaled = replace(head, weight=head.weight * self.factor, bias=head.bias * self.factor)
+        return network.rewrite([scaled if n is head else n for n in network.nodes])
+
+
+def test_a_correction_is_judged_by_probabilities_where_no_answer_changes():
+    network = folded(relu_network())
+    trial = _Trial(network, DATA, 0)
+    for factor in (0.99, 1.01):
+        off = Sharpen(factor)(network)
+        undone, kept = (
+            trial.kept(network, [Sharpen(factor)]),
+            trial.kept(off, [Sharpen(1 / factor)]),
+        )
+        assert undone.hash == network.hash != off.hash != kept.hash
+        assert undone.history[-1].startswith("undo{")
+        assert kept.history[-1].startswith("keep{")
+        for told in (undone.history[-1], kept.history[-1]):
+            shares = dict(re.findall(r"(right-before|right-after)=([\d.]+)", told))
+            assert shares == {"right-before": "1.0000", "right-after": "1.0000"}
+
+
+def test_with_labels_it_is_the_mean_probability_of_the_right_answer():
+    network = folded(relu_network())
+    labels = np.arange(len(DATA.x)) % 3
+    overlap, share = _Trial(network, CalibrationData(DATA.x, labels), 0).score(network)
+    z = logits(network, DATA.x).double().numpy()
+    p = np.exp(z - z.max(1, keepdims=True))
+    p = (p / p.sum(1, keepdims=True))[np.arange(len(z)), labels]
+    assert overlap == pytest.approx(p.mean())
+    assert share == (z.argmax(1) == labels).mean()
 
 
 class DigitsNet(nn.Module):

@@ -36,6 +36,7 @@ from snndeploy.nodes import (
 from snndeploy.numerics import mantissas
 from snndeploy.passes import FoldBatchNorm, PoolAfterActivation, Quantize
 from snndeploy.passes.rounding import balanced, largest_exact_factor
+from snndeploy.passes.units import channel_unit
 from snndeploy.training import QCFS, QuantizedInput
 from snndeploy.training.digits import DigitsNet, digits
 
@@ -237,6 +238,15 @@ def test_a_grid_is_found_again(factor, seed):
 def test_weights_that_vanish_on_a_grid_are_not_on_it():
     assert largest_exact_factor(np.array([1e-5, 2e-5, 3e-5]), 100) == 0
     assert largest_exact_factor(np.zeros(3), 100) == 100
+
+
+def test_a_unit_that_weights_lie_on_comes_before_a_threshold_that_they_nearly_lie_on():
+    integers = np.array([127.0, 92.0, -52.0, -12.0, 2.0])
+    unit = 1 / (802.25 * (1 + 3.6e-6))  # 3209 units of a quarter are nearly one count
+    found = channel_unit([integers * unit / 4], 127 * unit / 4, 5000, 127)
+    np.testing.assert_allclose(found, unit / 4, rtol=1e-12)
+    as_float32 = (integers / 3209).astype(np.float32).astype(float)
+    assert channel_unit([as_float32], 127 / 3209, 5000, 127) == 1 / 3209
 
 
 def test_a_unit_set_by_8_bit_weights_of_any_scale_keeps_them_exact():

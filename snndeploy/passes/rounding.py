@@ -19,12 +19,18 @@ PROBES = 12
 """Weights of a channel, its largest, that a grid is tried on before all of them are."""
 
 
-def largest_exact_factor(row: FloatArray, most: int) -> int:
+def largest_exact_factor(
+    row: FloatArray, most: int, tolerances: tuple[float, ...] = (EXACT, TOLERANCE)
+) -> int:
     """The largest factor up to `most` that makes a row of weights (K,) integer; 0: there is none.
 
-    One that makes them integers exactly comes before one that does so as float32 can hold them.
-
     Weights that were trained on an integer grid are found again, whatever their scale.
+
+    Args:
+        row: the weights.
+        most: the largest factor.
+        tolerances: how near to integers is enough; by default one that makes them integers
+            exactly comes before one that does so as float32 can hold them.
     """
     if not row.any():
         return most
@@ -32,7 +38,7 @@ def largest_exact_factor(row: FloatArray, most: int) -> int:
     least = int(np.ceil(min(0.5 / np.abs(probes[0]), most + 1)))  # the largest must not vanish
     factors = np.arange(most, least - 1, -1)
     off = np.abs(_remainder(factors[:, None] * probes)).max(axis=1)
-    for tolerance in (EXACT, TOLERANCE):
+    for tolerance in tolerances:
         for factor in factors[off < tolerance]:
             if np.abs(_remainder(factor * row)).max() < tolerance:
                 return int(factor)

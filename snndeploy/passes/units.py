@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from snndeploy.numerics import FloatArray
-from snndeploy.passes.rounding import largest_exact_factor
+from snndeploy.passes.rounding import EXACT, TOLERANCE, largest_exact_factor
 
 SLACK = 1e-6
 """Relative to a unit: what float32 models and float64 sums are off."""
@@ -30,24 +30,27 @@ def channel_unit(rows: Sequence[FloatArray], reach: float, limit: float, most: i
     """What a unit of one channel is worth in counts of the layer.
 
     The first of these that there is: one over a threshold that makes every weight an integer; a
-    unit that makes the weights of the widest branch integers; one over `limit`.
+    unit that makes the weights of the widest branch integers; both again, for weights that lie on
+    their grid as nearly as float32 holds them; one over `limit`.
 
     Args:
         rows: what one count of each input adds to the channel's count, (K,) a branch.
         reach, limit, most: as in `largest_thresholds`; `limit` is its result.
     """
-    if limit >= 1 and (theta := largest_exact_factor(np.concatenate(rows), int(limit))):
-        return 1 / theta
+    every = np.concatenate(rows)
     row = max(rows, key=len)
     largest = float(np.abs(row).max())
-    factor = largest_exact_factor(row / largest, most) if largest > 0 else 0
-    unit = largest / factor if factor else 0.0
-    if (
-        unit
-        and reach <= most * unit * (1 + SLACK)
-        and min(limit, 1) <= round(1 / unit, 6) <= limit + 1
-    ):
-        return unit
+    for tolerance in (EXACT, TOLERANCE):
+        if limit >= 1 and (theta := largest_exact_factor(every, int(limit), (tolerance,))):
+            return 1 / theta
+        factor = largest_exact_factor(row / largest, most, (tolerance,)) if largest > 0 else 0
+        unit = largest / factor if factor else 0.0
+        if (
+            unit
+            and reach <= most * unit * (1 + SLACK)
+            and min(limit, 1) <= round(1 / unit, 6) <= limit + 1
+        ):
+            return unit
     return 1 / limit
 
 
