@@ -32,7 +32,7 @@ from snndeploy.trace import Trace
 LEVELS = (4, 16)
 RATE_STEPS = 32
 SAVINGS = (0.25, 0.5, 0.75)
-SAMPLES = {"vgg11": {1: 32, 64: 512}, "resnet18": {1: 32, 64: 256}}
+SAMPLES = {"vgg11": {1: 32, 64: 384}, "resnet18": {1: 32, 64: 256}}
 """Samples of a run with early exit, for each batch."""
 
 

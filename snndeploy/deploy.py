@@ -28,8 +28,9 @@ from snndeploy.network import Mode, Network, Reset
 from snndeploy.nirfile import load as load_nir
 from snndeploy.numerics import Int64Array
 from snndeploy.passes import Quantize, Rescale, place
+from snndeploy.passes.arrange import arrange
 from snndeploy.passes.calibration_options import Calibrate, FewLevels, Thresholds
-from snndeploy.program import Program
+from snndeploy.program import Arrangement, Program
 from snndeploy.samples import array_hash
 from snndeploy.simulate import MAX_STEPS, Progress, simulate
 from snndeploy.trace import Trace
@@ -189,12 +190,20 @@ def convert(
     return quantize(prepared(network, calibration, labels, options, mode, window or 0, progress))
 
 
-def lower(network: Network, profile: HardwareProfile | str | None = None) -> Program:
+def lower(
+    network: Network,
+    profile: HardwareProfile | str | None = None,
+    *,
+    arrangement: Arrangement = "in_order",
+) -> Program:
     """Place a spiking network on a chip and check it against its limits; or on none.
 
     Args:
         network: from `convert` or a `.nir` file.
         profile: a profile, or its name or path.
+        arrangement: of the cores. `by_traffic` moves those that talk to each other together, taking
+            each neuron to fire once (`snndeploy.passes.arrange` takes a run's own spikes), on chips
+            whose profile describes a mesh. Hundreds of cores take minutes.
 
     Raises:
         UnsupportedModelError: the network is not integer yet.
@@ -202,7 +211,8 @@ def lower(network: Network, profile: HardwareProfile | str | None = None) -> Pro
     """
     if profile is None:
         return Program(network)
-    return place(network, hardware(profile) if isinstance(profile, str) else profile)
+    program = place(network, hardware(profile) if isinstance(profile, str) else profile)
+    return arrange(program) if arrangement == "by_traffic" else program
 
 
 def headroom(

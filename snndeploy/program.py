@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 from snndeploy.hardware import HardwareProfile
 from snndeploy.layers import Layer, layers
 from snndeploy.network import Network, require_integer
 from snndeploy.nodes import Neuron
+
+Arrangement = Literal["in_order", "by_traffic"]
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,14 @@ class Program:
         network: an integer network.
         profile: the chip that it was checked against, or None for no chip in particular.
         placement: which neurons lie on which core; empty without a profile.
+        arrangement: `in_order`, layer after layer, or `by_traffic`, cores that talk to each other
+            moved together.
     """
 
     network: Network
     profile: HardwareProfile | None = None
     placement: tuple[CoreAllocation, ...] = ()
+    arrangement: Arrangement = "in_order"
 
     def __post_init__(self) -> None:
         require_integer(self.network)

@@ -35,8 +35,8 @@ class StreamStep:
     Attributes:
         step: from 1.
         logits: int64 (N, classes), the readout's membranes.
-        confidence: float64 (N,), what the policy compares with its threshold; None if there is no
-            policy, or if it has no such figure.
+        scores: float64 (N,), how sure the policy is, which it holds to its limit: with Dynamic
+            Confidence the confidence. None if there is no policy, or if it has no such figure.
         stopped: bool (N,), the samples that have stopped: sure, settled, or at the last step.
         settled: bool (N,), those of them that stopped because nothing would change any more.
         stop_steps: int64 (N,), steps that each has run.
@@ -45,7 +45,7 @@ class StreamStep:
 
     step: int
     logits: Int64Array
-    confidence: FloatArray | None
+    scores: FloatArray | None
     stopped: BoolArray
     settled: BoolArray
     stop_steps: Int64Array
@@ -110,22 +110,21 @@ class StreamingSession:
         """Before the first step."""
         zeros, no = np.zeros(samples, np.int64), np.zeros(samples, np.bool_)
         logits = np.zeros((samples, *self.program.layers[-1].shape), np.int64)
-        confidence = np.zeros(samples) if isinstance(self.controller, Scoring) else None
-        return StreamStep(0, logits, confidence, no, no, zeros, zeros)
+        scores = np.zeros(samples) if isinstance(self.controller, Scoring) else None
+        return StreamStep(0, logits, scores, no, no, zeros, zeros)
 
     def _after(self, before: StreamStep, step: Advance) -> StreamStep:
-        confidence, controller = before.confidence, cast(object, self.controller)
-        if confidence is not None and isinstance(controller, Scoring):
+        scores, controller = before.scores, cast(object, self.controller)
+        if scores is not None and isinstance(controller, Scoring):
             ages = np.full(len(step.rows), step.number)
-            scores = controller.confidence(step.step.logits, ages)
-            confidence = _with(confidence, step.rows, scores)
+            scores = _with(scores, step.rows, controller.score(step.step.logits, ages))
         fired = np.zeros(len(step.rows), np.int64)
         for count in step.events.values():
             fired += count
         return StreamStep(
             step.number,
             _with(before.logits, step.rows, step.step.logits),
-            confidence,
+            scores,
             _with(before.stopped, step.rows, step.stopped),
             _with(before.settled, step.rows, step.settled),
             _with(before.stop_steps, step.rows, np.array(step.number)),
@@ -137,8 +136,8 @@ class StreamingSession:
 class Scoring(Protocol):
     """A controller that tells how sure it is."""
 
-    def confidence(self, logits: Int64Array, step: Int64Array) -> FloatArray:
-        """Of rows (n,), from logits (n, classes) after 1-based steps (n,)."""
+    def score(self, logits: Int64Array, step: Int64Array) -> FloatArray:
+        """Of each row (n,), from logits (n, classes) after 1-based steps (n,)."""
         ...
 
 
@@ -156,7 +155,8 @@ def session(
         backend: a name from `snndeploy backends`.
         exit_policy: stops each sample as soon as it is sure: a calibrated policy, or any object
             with the `stop` of `snndeploy.driving.Controller`.
-        steps: the most steps; default: until settled (exact mode) or the window (rate mode).
+        steps: the most steps; default: until settled (exact mode), those that the exit policy
+            was calibrated for, or the window (rate mode).
 
     Raises:
         InputError: steps out of range, a policy of another network, or one on a backend that
@@ -166,12 +166,11 @@ def session(
     if isinstance(program, Network):
         program = lower(program)
     found = require_backend(backend)
-    controller = exit_policy
-    if isinstance(controller, ExitPolicy):
-        controller = controller.controller(program.network)
-    return StreamingSession(
-        program, found, controller, most_steps(found, program, steps, controller)
-    )
+    if isinstance(exit_policy, ExitPolicy):
+        steps = exit_policy.steps if steps is None else steps
+        exit_policy = exit_policy.controller(program.network)
+    most = most_steps(found, program, steps, exit_policy)
+    return StreamingSession(program, found, exit_policy, most)
 
 
 def _with(before: NDArray[Any], rows: Int64Array, values: NDArray[Any]) -> Any:

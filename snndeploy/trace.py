@@ -221,7 +221,11 @@ def _first(name: str, a: Int64Array | Int8Array, b: Int64Array | Int8Array) -> D
 
 def padded(array: Any, steps: int, mode: Literal["constant", "edge"] = "constant") -> Any:
     """(N, T, ...) as (N, steps, ...): silent after T, or its last step held (`edge`)."""
-    extra = steps - array.shape[1]
-    if not extra:
+    known = array.shape[1]
+    if known == steps:
         return array
-    return np.pad(array, ((0, 0), (0, extra), *((0, 0),) * (array.ndim - 2)), mode=mode)
+    full = np.zeros((len(array), steps, *array.shape[2:]), array.dtype)
+    full[:, :known] = array
+    if mode == "edge":
+        full[:, known:] = array[:, -1:]
+    return full

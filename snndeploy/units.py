@@ -33,6 +33,9 @@ EVENTS = {
     "weight_read": "weight read",
     "state_access": "membrane access",
     "activation_access": "activation access",
+    "in_flight": "work in flight, by spikes",
+    "exit_readout": "logit read by the controller",
+    "exit_arithmetic": "operation of the controller",
 }
 """Events in words."""
 

@@ -13,6 +13,8 @@ from strategies import grid_inputs, integer_networks
 from test_measure import chain
 from test_partition import image_network, loihi
 
+from snndeploy import lower
+from snndeploy.cost import estimate
 from snndeploy.errors import DoesNotFitError, InputError
 from snndeploy.hardware import hardware
 from snndeploy.measure import core_load, count_events
@@ -167,6 +169,25 @@ def test_neighbours_in_a_ring_of_layers_come_together():
     )
     assert summarize_placement(arrange(far)).hops < 0.6 * summarize_placement(far).hops
     assert traffic(far).sum() == traffic(program).sum()
+
+
+def test_lowering_by_traffic_is_an_arrangement_that_the_program_records():
+    network = image_network(channels=4, size=20)
+    profile = loihi(cores_per_tile=1, tile_columns=4)
+    in_order, program = lower(network, profile), lower(network, profile, arrangement="by_traffic")
+    assert (in_order.arrangement, program.arrangement) == ("in_order", "by_traffic")
+    assert in_order.placement == place(network, profile).placement
+    assert program.placement == arrange(in_order).placement != in_order.placement
+    assert program.placement == lower(network, profile, arrangement="by_traffic").placement
+    assert summarize_placement(program).hops < summarize_placement(in_order).hops
+    trace = simulate(Reference(), program, grid_inputs(network, 2, 0))
+    notes = [estimate(p, trace).notes for p in (program, in_order)]
+    assert ["cores that talk to each other lie together" in found for found in notes] == [
+        True,
+        False,
+    ]
+    no_mesh = lower(network, loihi(tile_columns=None), arrangement="by_traffic")
+    assert no_mesh.arrangement == "in_order"
 
 
 def test_a_summary_needs_a_placement():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from dataclasses import replace
+from hashlib import sha256
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -23,13 +25,17 @@ from snndeploy.nodes import Conv2d, Flatten, Grid, Input, Linear, MaxPool2d, Neu
 from snndeploy.passes.partition import place
 from snndeploy.program import Program
 from snndeploy.report import ExitSummary, ReportData, energy, report, tables
+from snndeploy.report.choices import CurvePoint, choices_of
 from snndeploy.report.page import render, save
 from snndeploy.simulate import simulate
 from snndeploy.trace import Divergence
 from snndeploy.verify import BackendResult
 from snndeploy_backends.reference.engine import Reference
 
-SECTIONS = ("run", "exactness", "accuracy", "exit", "spikes", "backends", "energy", "provenance")
+SECTIONS = (
+    "run", "exactness", "accuracy", "exit", "spikes", "operations", "backends", "energy",
+    "provenance",
+)  # fmt: skip
 HOSTILE = "<script>alert('x')</script> & $\\frac"
 
 
@@ -99,13 +105,14 @@ def full(minimal) -> ReportData:
         estimate=estimate,
         baselines=(dense, replace(dense, title="int8 ANN, zero-skipping")),
         provenance=(("data", "random"),),
+        choices=choices_of(None, minimal.trace),
     )
 
 
 class _Reader(HTMLParser):
     """Collects tags and checks that they nest."""
 
-    void = frozenset({"meta", "link", "br", "img"})
+    void = frozenset({"meta", "link", "br", "img", "input"})
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -132,10 +139,14 @@ def test_every_section_is_there_in_order(full):
     assert found == list(SECTIONS)
 
 
-def test_nothing_is_fetched_and_nothing_runs(full):
+def test_nothing_is_fetched_and_only_the_slider_runs(full):
     text = render(full)
     tags = _Reader(text).tags
-    assert not {tag for tag, _ in tags} & {"script", "link", "img", "iframe", "object"}
+    assert not {tag for tag, _ in tags} & {"link", "img", "iframe", "object"}
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.S)
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text
+    assert "<script" not in render(replace(full, choices=()))
     for _, attributes in tags:
         assert not any(name.startswith("on") for name in attributes)
         for name in ("href", "src", "xlink:href", "action"):
@@ -156,7 +167,7 @@ def test_references_inside_the_page_resolve_and_ids_are_unique(full):
 def test_every_chart_has_words_and_takes_its_colours_from_the_page(full):
     text = render(full)
     charts = [a for tag, a in _Reader(text).tags if tag == "svg"]
-    assert len(charts) == 9
+    assert len(charts) == 11
     assert all(a["role"] == "img" and len(a["aria-label"]) > 20 for a in charts)
     drawings = "".join(re.findall(r"<svg.*?</svg>", text, re.S))
     assert re.findall(r"#[0-9a-f]{6}\b", drawings) == []
@@ -175,9 +186,11 @@ def test_names_are_escaped(full):
         estimate=replace(full.estimate, title=HOSTILE, notes=(HOSTILE,)),
         baselines=(replace(full.baselines[0], title=HOSTILE),),
         provenance=((HOSTILE, HOSTILE),),
+        choices=(replace(full.choices[0], setting=HOSTILE), *full.choices[1:]),
+        curves={HOSTILE: (CurvePoint(1.0, 2.0, 0.5), CurvePoint(2.0, 2.0, 0.6))},
     )
     text = render(hostile)
-    assert "<script" not in text
+    assert text.count("<script") == 1
     assert "&lt;script&gt;" in text
     _Reader(text)
 
@@ -226,7 +239,7 @@ def test_the_reference_is_no_verdict_on_itself(full):
 def test_minimal_data_renders(minimal):
     text = render(minimal)
     found = [a["id"] for tag, a in _Reader(text).tags if tag == "section"]
-    assert found == ["run", "exactness", "spikes", "provenance"]
+    assert found == ["run", "exactness", "spikes", "operations", "provenance"]
     assert "quantize{weight-bits=8}" in text
     assert minimal.program.network.hash in text
 
@@ -242,7 +255,7 @@ def test_a_silent_run_renders(program):
     settled = trace.stop_steps
     text = render(ReportData(program, trace, labels=np.zeros(1, np.int64), settle_steps=settled))
     found = [a["id"] for tag, a in _Reader(text).tags if tag == "section"]
-    assert found == ["run", "exactness", "accuracy", "spikes", "provenance"]
+    assert found == ["run", "exactness", "accuracy", "spikes", "operations", "provenance"]
     assert "Raster of sample 0: 0 spikes in 1 steps" in text
     assert "100.0 % of the neurons stay silent" in text
 

@@ -9,6 +9,7 @@ import pytest
 from models import images, small_network
 
 import snndeploy as sd
+from snndeploy.control import DynamicConfidence
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,9 @@ def folder(tmp_path_factory):
     sd.save(network, made / "net.nir")
     labels = sd.integer_ann(network, x).logits.argmax(axis=1)
     np.savez(made / "x.npz", x=x, y=labels)
-    sd.calibrate_exit(program, x, labels, max_accuracy_drop=0.05).save(made / "policy.json")
+    sure = DynamicConfidence(threshold=0.7, scale=network.output.scale, window=network.window)
+    policy = sd.calibrate_exit(program, x, labels).model_copy(update={"policy": sure})
+    policy.save(made / "policy.json")
     return made
 
 

@@ -9,6 +9,7 @@ from models import images, small_network
 import snndeploy as sd
 from snndeploy import streaming
 from snndeploy.backend import require_backend
+from snndeploy.control import DynamicConfidence
 from snndeploy.errors import DataError, InputError
 
 
@@ -19,9 +20,11 @@ def program():
 
 @pytest.fixture(scope="module")
 def policy(program):
-    x = images(100)
-    labels = sd.integer_ann(program.network, x).logits.argmax(axis=1)
-    return sd.calibrate_exit(program, x, labels, max_accuracy_drop=0.05)
+    """Some samples stop at the first steps, some later, some settle."""
+    x, network = images(20), program.network
+    found = sd.calibrate_exit(program, x, sd.integer_ann(network, x).logits.argmax(axis=1))
+    sure = DynamicConfidence(threshold=0.7, scale=network.output.scale, window=network.window)
+    return found.model_copy(update={"policy": sure})
 
 
 class Fixed:
@@ -89,17 +92,17 @@ def test_a_stream_is_the_run_step_by_step(program, policy, backend):
     np.testing.assert_array_equal(steps[-1].settled, trace.settled)
 
 
-def test_confidence_is_the_policys_and_is_held_when_a_sample_stops(program, policy):
+def test_scores_are_the_policys_and_are_held_when_a_sample_stops(program, policy):
     control = policy.controller(program.network)
     before = None
     for now in sd.session(program, exit_policy=policy).stream(images(30)):
         ran = now.stop_steps == now.step
-        expected = control.confidence(now.logits[ran], now.stop_steps[ran])
-        np.testing.assert_array_equal(now.confidence[ran], expected)
+        expected = control.score(now.logits[ran], now.stop_steps[ran])
+        np.testing.assert_array_equal(now.scores[ran], expected)
         if before is not None:
             held = before.stopped
-            np.testing.assert_array_equal(now.confidence[held], before.confidence[held])
-            assert (now.confidence[held & ~now.settled] > policy.threshold).all()
+            np.testing.assert_array_equal(now.scores[held], before.scores[held])
+            assert (now.scores[held & ~now.settled] > control.threshold).all()
         before = now
 
 
@@ -107,16 +110,25 @@ def test_without_a_policy_it_runs_until_all_have_settled(program):
     x = images(10)
     *_, last = sd.session(program).stream(x)
     assert last.settled.all()
-    assert last.confidence is None
+    assert last.scores is None
     settled = sd.integer_ann(program.network, x)
     np.testing.assert_array_equal(last.logits, settled.logits)
+
+
+def test_a_policy_is_streamed_for_the_steps_that_it_was_calibrated_for():
+    program = sd.lower(small_network(mode="rate"))
+    x = images(5)
+    labels = sd.run(program, x).predictions
+    found = sd.calibrate_exit(program, x, labels, steps=5).model_copy(update={"policy": None})
+    *_, last = sd.session(program, exit_policy=found).stream(x)
+    assert last.stop_steps.tolist() == [5] * 5
 
 
 def test_a_policy_of_ones_own_on_a_network(program, watched):
     steps = list(sd.session(program.network, exit_policy=Fixed(3)).stream(images(5)))
     assert [now.stopped.all() for now in steps] == [False, False, True]
     assert not steps[-1].settled.any()
-    assert steps[0].confidence is None
+    assert steps[0].scores is None
     assert watched.calls == ["open", "step", "step", "step", "close"]
 
 

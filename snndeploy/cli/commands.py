@@ -54,7 +54,7 @@ from snndeploy.inputs import check_labels
 from snndeploy.measure import count_events
 from snndeploy.nirfile import is_foreign, save
 from snndeploy.nirfile import lint as lint_nir
-from snndeploy.program import Program
+from snndeploy.program import Arrangement, Program
 from snndeploy.samples import Samples, load_samples
 from snndeploy.side_by_side import SideBySide, side_by_side
 from snndeploy.story import BASELINE, PROFILE, ann_baselines, run_both, tell_story
@@ -251,6 +251,8 @@ def run(
     policy = None if exit_policy is None else load_policy(exit_policy)
     if baseline and policy is None:
         raise InputError("is for runs with --exit", where="--baseline", remedy="give a policy")
+    if policy is not None and steps is None:
+        steps = policy.steps  # of the run to the end, too
     policies = [policy, None] if baseline else [policy]
     with console.progress(f"simulating on {backend}", json) as tell:
         trace, *full = [
@@ -403,12 +405,18 @@ def energy(
     baseline: Annotated[
         str, typer.Option(metavar="NAME", help="Digital baseline for the same network as an ANN.")
     ] = BASELINE,
+    by_traffic: Annotated[
+        bool,
+        typer.Option("--by-traffic", help="Move cores together that talk to each other (slow)."),
+    ] = False,
     exit_policy: PolicyFile = None,
     limit: Limit = None,
     json: Json = False,
 ) -> None:
     """Count events, and price them on a chip."""
-    program, samples = _loaded(network, data, limit, profile)
+    arrangement: Arrangement = "by_traffic" if by_traffic else "in_order"
+    program = deploy.lower(deploy.load(network), profile, arrangement=arrangement)
+    samples = load_samples(data).first(limit)
     policy = None if exit_policy is None else load_policy(exit_policy)
     with console.progress("counting events", json) as tell:
         full, stopped = run_both(program, samples, policy, tell)
@@ -426,7 +434,12 @@ app.command()(placement_commands.placement)
 def report(
     network: NetworkFile,
     data: DataFile,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="REPORT.html", help="Where to.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="REPORT.html", help="Where to: .html, .md, .json or .csv."
+        ),
+    ],
     profile: Annotated[str, typer.Option(metavar="NAME", help="Chip.")] = PROFILE,
     backends: Annotated[
         str, typer.Option(metavar="A,B,..", help="Compare these; the first is the reference.")
@@ -435,9 +448,10 @@ def report(
     limit: Limit = None,
     json: Json = False,
 ) -> None:
-    """Write one self-contained HTML page on all of it."""
-    from snndeploy.report import report_of  # noqa: PLC0415  (the plotting library is slow)
+    """Write one self-contained HTML page on all of it, or its figures."""
+    from snndeploy.report import check_form, report_of  # noqa: PLC0415  (the plotting library is slow)
 
+    check_form(out)
     program, samples = _loaded(network, data, limit, profile)
     policy = None if exit_policy is None else load_policy(exit_policy)
     with console.progress("simulating", json) as tell:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from snndeploy import deploy, units
-from snndeploy.cli import console
+from snndeploy.cli import console, mesh_view
 from snndeploy.cli.options import Json, Limit, NetworkFile
 from snndeploy.measure.placement import PlacementSummary, summarize_placement
 from snndeploy.passes.arrange import arrange
@@ -29,7 +29,7 @@ def placement(
 ) -> None:
     """Show what a network uses of a chip, and how far its packets go.
 
-    In order, and with cores that talk to each other moved together.
+    In order, and with cores that talk to each other moved together, which is drawn.
     """
     program = deploy.lower(deploy.load(network), profile)
     trace = None
@@ -37,11 +37,13 @@ def placement(
         with console.progress("counting spikes", json) as tell:
             trace = deploy.run(program, load_samples(data).first(limit).x, progress=tell)
     found = summarize_placement(program, trace)
-    moved = summarize_placement(arrange(program, trace), trace)
+    arranged = arrange(program, trace)
+    moved = summarize_placement(arranged, trace)
     if json:
         console.as_json({"in_order": found.as_dict(), "by_traffic": moved.as_dict()})
         return
     _show(program, found, moved)
+    _draw(arranged)
 
 
 def _show(program: Program, found: PlacementSummary, moved: PlacementSummary) -> None:
@@ -50,7 +52,9 @@ def _show(program: Program, found: PlacementSummary, moved: PlacementSummary) ->
         f"{program.network.name} on {program.profile.title}: {found.cores} core(s) on "
         f"{found.chips} chip(s); traffic: {found.traffic}\n"
     )
-    console.table(["layer", ">cores"], [(k, f"{v:,}") for k, v in found.layers.items()])
+    letters = mesh_view.legend(program)
+    cores = [(letters[k], k, f"{v:,}") for k, v in found.layers.items()]
+    console.table(["", "layer", ">cores"], cores)
     console.say()
     rows = []
     for name, use in found.uses.items():
@@ -67,3 +71,9 @@ def _show(program: Program, found: PlacementSummary, moved: PlacementSummary) ->
     crossings = units.percent(found.crossings), units.percent(moved.crossings)
     apart.append(("packets to another chip", *crossings))
     console.table(["", ">in order", ">by traffic"], apart)
+
+
+def _draw(program: Program) -> None:
+    console.say("\nby traffic: a core's layer, and how full it is, ░▒▓█ by quarters\n")
+    for line in mesh_view.draw(program):
+        console.out.print(line)

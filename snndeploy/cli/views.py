@@ -50,6 +50,7 @@ def show_network(program: Program, json: bool) -> None:
         "depth": program.depth,
         "settle_bound": program.settle_bound if network.mode == "exact" else None,
         "profile": None if program.profile is None else program.profile.name,
+        "arrangement": program.arrangement if program.placement else None,
         "history": list(network.history),
     }
     if json:

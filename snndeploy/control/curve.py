@@ -44,7 +44,8 @@ class ExitPoint:
     @property
     def settled_accuracy(self) -> float:
         """That of the same samples without stopping."""
-        return self.accuracy + self.accuracy_drop
+        right = round(self.accuracy * self.samples) + self.losses - self.gains
+        return right / self.samples
 
     @property
     def saves(self) -> bool:

@@ -133,6 +133,19 @@ def _decided(
     )
 
 
+def step_times(program: Program, run: Activity) -> FloatArray | None:
+    """Nominal time of each physical step, us (P,); None where `latency` has no time."""
+    profile = program.profile
+    if profile is None or not program.placement or not any(profile.time.constants()):
+        return None
+    load, clock = load_of(program, run), profile.time.clock
+    times, missing = _times(profile, load.work)
+    if missing or (profile.time.in_cycles and clock is None):
+        return None
+    steps = _Model(profile, load, times).steps(_at("value"))[:, 0]
+    return steps * (1e-3 if clock is None else 1.0 / clock.value)
+
+
 def _times(
     profile: HardwareProfile, work: Mapping[str, FloatArray]
 ) -> tuple[dict[str, Constant], tuple[str, ...]]:

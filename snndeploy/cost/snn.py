@@ -230,6 +230,8 @@ def _notes(program: Program, counts: EventCounts, time: Latency, guessed: bool) 
         )
     if counts.total("exit_arithmetic"):
         notes.append(_on_exit(profile, time))
+    if program.arrangement == "by_traffic":
+        notes.append("cores that talk to each other lie together")
     if not program.placement:
         notes.append("no placement: one packet a projection, no hops, no latency")
     elif profile.limits.tile_columns is None and profile.limits.cores != 1:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from snndeploy.errors import InputError
+from snndeploy.hardware import Limits
 from snndeploy.layers import Layer
 from snndeploy.measure.activity import activity
 from snndeploy.measure.routing import core_of, distances, holdings, route
@@ -76,22 +77,9 @@ def summarize_placement(program: Program, trace: Trace | None = None) -> Placeme
     Raises:
         InputError: the program is not placed.
     """
-    profile = program.profile
-    if profile is None or not program.placement:
-        raise InputError(
-            "is not placed", where="program", remedy="lower the network to a spiking profile"
-        )
-    tally = _Tally(program, trace)
-    for layer in program.layers[1:]:
-        tally.add(layer)
+    tally = _tally(program, trace)
     used = np.array(sorted({part.core for part in program.placement}))
-    limits = profile.limits
-    bounds = {
-        "compartments": limits.neurons_per_core,
-        "synapse bits": limits.synapse_bits_per_core,
-        "axons in": limits.axons_in_per_core,
-        "axons out": limits.axons_out_per_core,
-    }
+    limits, bounds = _limits(program), _bounds(program)
     packets = max(tally.packets, 1.0)
     return PlacementSummary(
         cores=len(used),
@@ -109,6 +97,51 @@ def summarize_placement(program: Program, trace: Trace | None = None) -> Placeme
         },
         traffic="one spike a neuron" if trace is None else "spikes of the run",
     )
+
+
+def core_shares(program: Program) -> Mapping[int, tuple[str, float | None]]:
+    """For each core in use the limit that it is nearest to, and the share of it that it uses.
+
+    The share is None where the profile gives no limit of a core.
+
+    Raises:
+        InputError: the program is not placed.
+    """
+    tally = _tally(program, None)
+    bounds = {name: bound for name, bound in _bounds(program).items() if bound}
+    found: dict[int, tuple[str, float | None]] = {}
+    for core in sorted({part.core for part in program.placement}):
+        shares = {name: float(tally.held[name][core]) / bound for name, bound in bounds.items()}
+        nearest = max(shares, key=lambda name: shares[name], default="")
+        found[core] = nearest, shares.get(nearest)
+    return found
+
+
+def _limits(program: Program) -> Limits:
+    if program.profile is None or not program.placement:
+        raise InputError(
+            "is not placed", where="program", remedy="lower the network to a spiking profile"
+        )
+    return program.profile.limits
+
+
+def _bounds(program: Program) -> dict[str, int | None]:
+    """The limits of one core."""
+    limits = _limits(program)
+    return {
+        "compartments": limits.neurons_per_core,
+        "synapse bits": limits.synapse_bits_per_core,
+        "axons in": limits.axons_in_per_core,
+        "axons out": limits.axons_out_per_core,
+    }
+
+
+def _tally(program: Program, trace: Trace | None) -> _Tally:
+    _limits(program)
+    tally = _Tally(program, trace)
+    for layer in program.layers[1:]:
+        tally.add(layer)
+    return tally
 
 
 def _cores(program: Program, layer: Layer) -> int:

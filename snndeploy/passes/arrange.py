@@ -58,7 +58,7 @@ def arrange(program: Program, trace: Trace | None = None) -> Program:
     hops = apart.east_west + apart.north_south + CROSSING_HOPS * apart.crossing
     chosen = _swapped(between + between.T, hops)
     moved = tuple(replace(part, core=int(chosen[part.core])) for part in program.placement)
-    return replace(program, placement=moved)
+    return replace(program, placement=moved, arrangement="by_traffic")
 
 
 def traffic(program: Program, trace: Trace | None = None) -> FloatArray:

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from snndeploy.control import ExitPolicy
+from snndeploy.control import ExitPolicy, Policy
 from snndeploy.cost import Estimate
+from snndeploy.driving import Controller
+from snndeploy.errors import InputError
+from snndeploy.files import save_text
 from snndeploy.measure import settle_steps
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
+from snndeploy.report.choices import choices_of, curves_of
 from snndeploy.report.data import ExitSummary, ReportData
 from snndeploy.story import Story
 from snndeploy.trace import Trace
@@ -33,11 +39,43 @@ class Report:
 
         return render(self.data)
 
-    def save(self, path: str | Path) -> Path:
-        """Write the page; returns where."""
-        from snndeploy.report.page import save  # noqa: PLC0415
+    def text(self, form: str) -> str:
+        """The report in one of `FORMS`."""
+        from snndeploy.report import outputs  # noqa: PLC0415
 
-        return save(self.data, path)
+        if form == ".html":
+            return self.html
+        make = {".md": outputs.to_markdown, ".json": outputs.to_json, ".csv": outputs.to_csv}
+        return make[form](self.data)
+
+    def save(self, path: str | Path) -> Path:
+        """Write it in the form that the name ends in: one of `FORMS`. Returns where.
+
+        A file that was there before stays whole until the new one is.
+
+        Raises:
+            InputError: the name ends otherwise.
+        """
+        target = Path(path)
+        form = check_form(target)
+        save_text(self.text(form), target)
+        return target
+
+
+FORMS = (".html", ".md", ".json", ".csv")
+"""What the name of a report can end in."""
+
+
+def check_form(path: Path) -> str:
+    """The form of a report's file; raises `InputError` if its name ends otherwise."""
+    form = path.suffix.lower()
+    if form not in FORMS:
+        raise InputError(
+            f"'{path.name}' ends in none of {', '.join(FORMS)}",
+            where="report",
+            remedy="name it report.html, or with another of these endings",
+        )
+    return form
 
 
 def report(
@@ -48,11 +86,12 @@ def report(
     accuracies: Mapping[str, float] | None = None,
     certificate: Certificate | None = None,
     backends: tuple[BackendResult, ...] = (),
-    policy: ExitPolicy | None = None,
+    policy: ExitPolicy | Controller | None = None,
     exit_trace: Trace | None = None,
     estimate: Estimate | None = None,
     exit_estimate: Estimate | None = None,
     baselines: tuple[Estimate, ...] = (),
+    inputs: NDArray[Any] | None = None,
     title: str = "",
 ) -> Report:
     """A report on one run; whatever is left out is left out of the page.
@@ -64,17 +103,19 @@ def report(
         accuracies: further accuracies, such as the float ANN's, best known first.
         certificate: of exactness.
         backends: of a comparison, the reference first.
-        policy: of early exit.
+        policy: of early exit: a calibrated one, or any controller.
         exit_trace: the run of the same samples under it.
         estimate: cost of the settled run.
         exit_estimate: cost of the one with early exit.
         baselines: what it is held against.
+        inputs: the samples (N, *shape), shown if they are images.
         title: of the page; default is the network's name.
     """
     known = dict(accuracies or {})
     if labels is not None and not known:
         known = {"spiking, settled": trace.accuracy(labels)}
-    exact_mode = program.network.mode == "exact"
+    network = program.network
+    exact_mode = network.mode == "exact"
     return Report(
         ReportData(
             program=program,
@@ -82,7 +123,7 @@ def report(
             title=title,
             labels=labels,
             accuracies=known,
-            settle_steps=settle_steps(trace, program.network.window) if exact_mode else None,
+            settle_steps=settle_steps(trace, network.window) if exact_mode else None,
             exact=None if certificate is None else True,
             certificate_lines=() if certificate is None else certificate.sentences(),
             backends=backends,
@@ -90,6 +131,10 @@ def report(
             estimate=estimate,
             exit_estimate=exit_estimate,
             baselines=baselines,
+            exit_trace=exit_trace,
+            choices=choices_of(policy, trace),
+            curves={} if labels is None else curves_of(network, trace, labels),
+            inputs=inputs,
         )
     )
 
@@ -110,6 +155,7 @@ def report_of(
         estimate=story.estimate,
         exit_estimate=story.exit_estimate,
         baselines=story.baselines,
+        inputs=story.samples.x,
         title=title,
     )
     provenance = [("samples' hash", f"sha256 {story.samples.hash}")]
@@ -127,11 +173,13 @@ def report_of(
 
 
 def _exit(
-    policy: ExitPolicy | None, trace: Trace, stopped: Trace, labels: Int64Array | None
+    policy: ExitPolicy | Controller | None, trace: Trace, stopped: Trace, labels: Int64Array | None
 ) -> ExitSummary:
     name = "not given"
-    if policy is not None:
+    if isinstance(policy, ExitPolicy):
         name = f"{policy}, calibrated on {policy.held_out_samples:,} held-out samples"
+    elif policy is not None:
+        name = str(policy) if isinstance(policy, Policy) else type(policy).__name__
     return ExitSummary(
         policy=name,
         stop_steps=stopped.stop_steps,

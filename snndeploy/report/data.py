@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from snndeploy import units
 from snndeploy.cost.estimate import Estimate
+from snndeploy.measure import EventCounts, count_events
+from snndeploy.measure.placement import PlacementSummary, summarize_placement
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
+from snndeploy.report.choices import CurvePoint, ExitChoice
 from snndeploy.trace import Trace
 from snndeploy.verify.comparison import BackendResult
 
@@ -69,6 +74,10 @@ class ReportData:
         estimate: energy and latency on a chip; `exit_estimate` with early exit; `baselines` are
             what they are held against.
         provenance: further (label, value) rows, such as the data set's hash.
+        exit_trace: the run under the exit policy.
+        choices: settings of the exit policy that the reader can try.
+        curves: what families of policies reach, by name; those of oracles begin with `oracle`.
+        inputs: (N, *shape), to be shown if they are images.
     """
 
     program: Program
@@ -85,11 +94,63 @@ class ReportData:
     baselines: tuple[Estimate, ...] = ()
     provenance: tuple[tuple[str, str], ...] = ()
     exit_estimate: Estimate | None = None
+    exit_trace: Trace | None = None
+    choices: tuple[ExitChoice, ...] = ()
+    curves: Mapping[str, tuple[CurvePoint, ...]] = field(default_factory=dict)
+    inputs: NDArray[Any] | None = None
 
     @property
     def heading(self) -> str:
         """The title, or the network's name."""
         return self.title or self.program.network.name
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the run holds the spikes of every layer."""
+        return all(layer.name in self.trace.spikes for layer in self.program.spiking)
+
+    @property
+    def repriceable(self) -> bool:
+        """Whether the run can be priced anew had it been stopped elsewhere."""
+        priced = self.estimate is not None and self.program.profile is not None
+        return priced and self.recorded
+
+    @cached_property
+    def counts(self) -> EventCounts | None:
+        """Events of the settled run; None if it did not record its spikes."""
+        return count_events(self.program, self.trace) if self.recorded else None
+
+    @cached_property
+    def placed(self) -> PlacementSummary | None:
+        """What the placement uses; None if the network lies on no chip."""
+        if not self.program.placement:
+            return None
+        return summarize_placement(self.program, self.trace if self.recorded else None)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What the report lacks and why, in sentences."""
+        network = self.program.network
+        reasons = {
+            "No labels were given: no accuracy, no confusion matrix, no oracle.": self.labels
+            is None,
+            "The run did not record single spikes: no raster, no histogram of neurons, no "
+            "operations, no energy over the steps or of single samples.": not self.recorded,
+            "The network lies on no chip: no energy, no latency, no placement.": (
+                self.program.profile is None
+            ),
+            "No estimate was made: no energy, no latency.": (
+                self.program.profile is not None and self.estimate is None
+            ),
+            "No exit policy was given: the slider moves the step at which every sample stops; "
+            "nothing is said of what early exit saves.": self.exit is None,
+            "No other backend ran: nothing is compared.": not self._compared,
+            "The inputs come step by step: no pictures.": network.input.per_step,
+            "No certificate was asked for: nothing is claimed about the quantized ANN.": (
+                self.exact is None
+            ),
+        }
+        return tuple(reason for reason, holds in reasons.items() if holds)
 
     @property
     def backends_agree(self) -> bool | None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from snndeploy import units
 from snndeploy.cost import Comparison, compare, tornado
 from snndeploy.cost.breakeven import break_even_lines
 from snndeploy.cost.comparison import static_inside, static_left_out
 from snndeploy.cost.estimate import Estimate, Term, total, weakest_grade
-from snndeploy.measure import count_events
-from snndeploy.report.data import ReportData
+from snndeploy.cost.quantity import Quantity
+from snndeploy.numerics import Int64Array
+from snndeploy.report.data import Headline, ReportData
 from snndeploy.report.tables import Table
 
 
@@ -131,6 +134,63 @@ def facts(estimate: Estimate) -> tuple[tuple[str, str], ...]:
     return tuple(rows)
 
 
+def states(estimate: Estimate) -> tuple[Headline, ...]:
+    """Idle, dynamic and active apart: what the chip takes at rest, for the work, and in all."""
+    static = _static(estimate)
+    idle = Headline("Idle (static)", static, _power(estimate.static_pj, estimate))
+    if static not in ("inside", "left out"):
+        hint = f"{units.energy_range(estimate.static_pj)}\n{idle.hint}".strip()
+        idle = idle._replace(hint=hint)
+    rows = [("Dynamic", estimate.dynamic_pj), ("Active (both)", estimate.energy_pj)]
+    found = [
+        Headline(
+            name,
+            units.energy(energy),
+            f"{units.energy_range(energy)}\n{_power(energy, estimate)}".strip()
+            if energy is not None
+            else "unknown: see the notes",
+        )
+        for name, energy in rows
+    ]
+    latency = estimate.latency_us
+    if latency is not None:
+        hint = f"{units.span(latency, units.US, 's')}\nmean, at batch 1"
+        found.append(Headline("Latency", units.latency(latency), hint))
+    return (idle, *found)
+
+
+def _power(energy: Quantity | None, estimate: Estimate) -> str:
+    """Mean power over the inference."""
+    latency = estimate.latency_us
+    if energy is None or latency is None or not latency.nominal:
+        return ""
+    watts = energy.nominal * units.PJ / (latency.nominal * units.US)
+    return f"{units.engineering(watts, 'W')} on average"
+
+
+def operating_point(data: ReportData) -> tuple[tuple[str, str], ...]:
+    """Accuracy and steps of what was priced, as (label, value)."""
+    runs = [("settled" if data.exit is not None else "", data.trace.stop_steps, data.labels)]
+    rows = []
+    for name, steps, labels in runs:
+        rows.append((f"Steps {name}".strip(), steps_in_full(steps)))
+        if labels is not None:
+            accuracy = units.percent(data.trace.accuracy(labels), 2)
+            rows.append((f"Accuracy {name}".strip(), accuracy))
+    if data.exit is not None:
+        rows.append(("Steps, early exit", steps_in_full(data.exit.stop_steps)))
+        if data.exit.accuracy is not None:
+            rows.append(("Accuracy, early exit", units.percent(data.exit.accuracy, 2)))
+    return tuple(rows)
+
+
+def steps_in_full(steps: Int64Array) -> str:
+    """`mean 1.62, p50 1, p95 4`."""
+    middle, late = np.percentile(steps, [50, 95])
+    mean = units.count(float(steps.mean()))
+    return f"mean {mean}, p50 {units.count(middle)}, p95 {units.count(late)}"
+
+
 def comparisons(
     ours: Iterable[Estimate], baselines: tuple[Estimate, ...]
 ) -> tuple[Comparison, ...]:
@@ -162,9 +222,9 @@ def tornado_table(estimate: Estimate, most: int = 8) -> Table:
 
 def break_even(data: ReportData, baselines: Iterable[Estimate]) -> tuple[str, ...]:
     """The spikes a synapse and inference below which the network is cheaper, in sentences."""
-    if not data.trace.spikes:
+    found = data.counts
+    if found is None:
         return ()
-    found = count_events(data.program, data.trace)
     return break_even_lines(data.program, baselines, found.spikes_per_synapse, found.steps)
 
 

@@ -17,19 +17,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 INK, MUTED, LINE, PAPER = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
+GOOD, BAD = "#0a0b05", "#0a0b06"
 ACCENT, CONTRAST = "#0a0c01", "#0a0c02"
 SERIES = (ACCENT, CONTRAST, "#0a0c03", "#0a0c04", "#0a0c05", "#0a0c06", "#0a0c07")
 """Placeholders of the categories, the accent first and the grey for the rest last."""
+
+MARKED = "choice-"
+"""Parts of a chart with this in their name keep it as their id, so that a script can find them."""
 
 _VARIABLES = {
     INK: "--ink",
     MUTED: "--muted",
     LINE: "--line",
     PAPER: "--paper",
+    GOOD: "--good",
+    BAD: "--bad",
     **{colour: f"--c{i}" for i, colour in enumerate(SERIES, start=1)},
 }
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "image.composite_image": False,
     "font.size": 12.0,
     "text.color": INK,
     "axes.edgecolor": LINE,
@@ -100,7 +107,9 @@ def _inline(text: str, name: str, label: str) -> str:
     body = re.sub(r"#0a0[bc]0\d", _variable, body)
     used = set(re.findall(r'(?:url\(|xlink:href=")#([\w.-]+)', body))
     body = re.sub(
-        r' id="([^"]*)"', lambda hit: f' id="{name}-{hit[1]}"' if hit[1] in used else "", body
+        r' id="([^"]*)"',
+        lambda hit: f' id="{name}-{hit[1]}"' if hit[1] in used or MARKED in hit[1] else "",
+        body,
     )
     body = re.sub(r'(url\(|xlink:href=")#', rf"\g<1>#{name}-", body).replace("xlink:href", "href")
     body = re.sub(r"\n\s*", " ", body)
