@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,6 @@ from timing import medians
 from snndeploy import estimate, lower, run
 from snndeploy.control import (
     FAMILIES,
-    DynamicConfidence,
     FamilyName,
     Search,
     calibrate,
@@ -39,6 +39,7 @@ from snndeploy.control import (
     policy_path,
     stop_steps,
 )
+from snndeploy.control.dynamic_confidence import dynamic_confidence_path
 from snndeploy.control.policy import Policy
 from snndeploy.errors import SnnDeployError
 from snndeploy.network import Network
@@ -230,20 +231,25 @@ def on_other(policy: Policy | None, trace: Trace, samples: Samples) -> Row:
 
 
 def caps(found: Recorded) -> Row:
-    """Fixed steps against Dynamic Confidence with the same cap, thresholds from held-out data."""
-    labels, rows = found.test.labels("exit"), []
+    """Fixed steps against Dynamic Confidence with the same cap.
+
+    The threshold is the lowest before the first, from the most careful on, at which an answer of
+    the held-out samples is lost that is not gained elsewhere: a lucky one further down would not
+    hold on other samples.
+    """
+    labels, known = found.test.labels("exit"), found.held_out.labels("exit")
+    rows = []
     for cap in CAPS:
         held_out, test = capped(found.held_out_trace, cap), capped(found.test_trace, cap)
-        search = Search(0.0)
-        policy = calibrate(
-            found.network, held_out, found.held_out.labels("exit"), "", search
-        ).policy
-        stopped = test if policy is None else test.cut(stop_steps(policy, test))
+        path = dynamic_confidence_path(found.network)
+        points = exit_points(path, held_out, known)
+        safe = [p.policy for p in takewhile(lambda p: p.accuracy_drop <= 0, points)]
+        stopped = test.cut(stop_steps(safe[-1], test)) if safe else test
         rows.append(
             {
                 "cap": cap,
                 "fixed_accuracy": test.accuracy(labels),
-                "threshold": policy.threshold if isinstance(policy, DynamicConfidence) else None,
+                "rule": str(safe[-1]) if safe else "run to the cap",
                 "accuracy": stopped.accuracy(labels),
                 "mean_steps": float(stopped.stop_steps.mean()),
                 "spike_share": stopped.spike_ratio(test),

@@ -429,7 +429,7 @@ def calibrate_exit(
     max_accuracy_drop: float = 0.0,
     confidence: float | None = None,
     policy: FamilyName | Literal["all"] = "dynamic-confidence",
-    temperature: float = 1.0,
+    temperature: float | None = None,
     seed: int = 0,
     steps: int | None = None,
     energy_samples: int = 0,
@@ -451,9 +451,10 @@ def calibrate_exit(
         max_accuracy_drop: how far accuracy may fall below the settled network's, as a share.
         confidence: that of the guarantee, in (0, 1).
         policy: the family to search, or `all` of them, which share the error between them.
-        temperature: divides the logits before the softmax.
-        seed: of the split in two halves, where parameters are fitted on one and tested on the
-            other (top-k-gap, conformal).
+        temperature: divides the logits before the softmax; default: the one that makes the
+            held-out labels likeliest, found on a tenth of them if there is a guarantee.
+        seed: of the split in samples that parameters are fitted to and samples that test them:
+            halves for top-k-gap and conformal; a tenth for the temperature of a guarantee.
         steps: in rate mode, those of a sample that is not stopped; default: the window.
         energy_samples: price the front of policies on the first so many samples; 0: do not.
         backend: who runs the samples; all have the same spikes.
@@ -467,7 +468,7 @@ def calibrate_exit(
         raise InputError(f"{max_accuracy_drop}, expected 0 to 1", where="max accuracy drop")
     if confidence is not None and not 0 < confidence < 1:
         raise InputError(f"{confidence}, expected between 0 and 1", where="confidence")
-    if not MIN_TEMPERATURE <= temperature < float("inf"):
+    if temperature is not None and not MIN_TEMPERATURE <= temperature < float("inf"):
         raise InputError(f"{temperature}, expected at least {MIN_TEMPERATURE}", where="temperature")
     if policy not in ("all", *FAMILIES):
         known = f"known: {', '.join(FAMILIES)}, all"

@@ -46,7 +46,8 @@ def test_a_promise_is_told_in_words(snndeploy, files, tmp_path):
 def test_no_promise_is_no_error(snndeploy, files, tmp_path):
     out = tmp_path / "p.json"
     command = ("calibrate-exit", files / "net.nir", "--data", files / "hold.npz", "-o", out)
-    code, said, _ = snndeploy(*command, "--max-accuracy-drop", 0.001, "--confidence", 0.95)
+    asked = ("--max-accuracy-drop", 0.001, "--confidence", 0.95, "--temperature", 1)
+    code, said, _ = snndeploy(*command, *asked)
     assert code == 0
     words = " ".join(said.split())
     assert words.startswith("run every sample to its end")

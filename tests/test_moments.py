@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from models import images, small_net
 from torch import nn
 
 from snndeploy import convert, from_torch, lower, run
 from snndeploy.training import QCFS
 from snndeploy.training.moments import Moment, at, logits_by_step
-from tests.models import images, small_net
 
 LEVELS = 3
 

@@ -52,7 +52,12 @@ def calibrate_exit(
     policy: Annotated[
         PolicyName, typer.Option(help="Which policies to search.")
     ] = PolicyName.dynamic_confidence,
-    temperature: Annotated[float, typer.Option(metavar="C", help="Divides the logits.")] = 1.0,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            metavar="C", help="Divides the logits; default: the likeliest for the held-out labels."
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(min=1, metavar="T", help="In rate mode, the most steps; default: the window."),

@@ -21,8 +21,9 @@ import numpy as np
 from snndeploy.control.bounds import drop_bound, samples_needed
 from snndeploy.control.curve import ExitPoint, tail
 from snndeploy.control.exit_policy import ExitPolicy, FrontPoint, Promise
-from snndeploy.control.families import FITTED, FamilyName
-from snndeploy.control.study import FIT_SHARE, exit_curve
+from snndeploy.control.families import FamilyName, fit_share
+from snndeploy.control.study import exit_curve
+from snndeploy.control.temperature import likeliest_temperature
 from snndeploy.network import Network
 from snndeploy.numerics import BoolArray, Int64Array
 from snndeploy.trace import Trace
@@ -45,14 +46,15 @@ class Search:
         max_accuracy_drop: how far accuracy may fall below the settled network's, in [0, 1].
         confidence: that of the guarantee, in (0, 1); None: the drop on the held-out data.
         families: to search.
-        temperature: divides the logits, where there is a softmax.
+        temperature: divides the logits, where there is a softmax. None: the likeliest on the
+            held-out data; for a guarantee, on a tenth of them, and the others test the policy.
         seed: of the split, for families whose parameters are fitted.
     """
 
     max_accuracy_drop: float = 0.0
     confidence: float | None = None
     families: tuple[FamilyName, ...] = ("dynamic-confidence",)
-    temperature: float = 1.0
+    temperature: float | None = None
     seed: int = 0
 
     @property
@@ -80,13 +82,16 @@ def calibrate(
     Raises:
         DataError: no sample, or one for a family that needs some to be fitted.
     """
+    temperature = search.temperature
+    if temperature is None and search.error is None:
+        temperature = likeliest_temperature(network, trace, labels)
     curves = {
         family: exit_curve(
             network,
             trace,
             labels,
             family,
-            temperature=search.temperature,
+            temperature=temperature,
             seed=search.seed,
         )
         for family in search.families
@@ -140,7 +145,7 @@ def _promise(
         shown = _bound(chosen, error)
     family = None if chosen is None else chosen.policy.policy
     tighter = [
-        _held_out(name, samples_needed(drop / 2, error))
+        _held_out(name, samples_needed(drop / 2, error), search)
         for name in search.families
         if error is not None and name == (family or name)
     ]
@@ -167,15 +172,15 @@ def _needed(curves: Mapping[FamilyName, Sequence[ExitPoint]], search: Search) ->
         if error is not None and point is not None:
             rates = point.losses / point.samples, point.gains / point.samples
             samples = samples_needed(search.max_accuracy_drop, error, *rates)
-            found.append(_held_out(family, samples))
+            found.append(_held_out(family, samples, search))
     return _least(found)
 
 
-def _held_out(family: FamilyName, tested: int | None) -> int | None:
+def _held_out(family: FamilyName, tested: int | None, search: Search) -> int | None:
     """Held-out samples of which so many are left for testing."""
-    if tested is None or family not in FITTED:
-        return tested
-    return ceil(tested / (1 - FIT_SHARE))
+    if tested is None:
+        return None
+    return ceil(tested / (1 - fit_share(family, search.temperature)))
 
 
 def _least(numbers: Sequence[int | None]) -> int | None:
