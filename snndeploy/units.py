@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import floor, isfinite, log10
 from typing import Protocol
 
@@ -140,6 +141,22 @@ def shorten(text: str, limit: int = 22) -> str:
         return text
     head = (limit - 1) // 2
     return f"{text[:head]}…{text[-(limit - 1 - head) :]}"
+
+
+def shorten_all(names: Sequence[str], limit: int = 22) -> list[str]:
+    """Names cut to `limit`, the parts that the long ones share left out where cuts look alike."""
+    cut = [shorten(name, limit) for name in names]
+    if len(set(cut)) == len(set(names)):
+        return cut
+    long = [set(name.split("_")) for name in names if len(name) > limit]
+    shared = set.intersection(*long)
+    apart = [
+        "_".join(part for part in name.split("_") if part not in shared) or name
+        if len(name) > limit
+        else name
+        for name in names
+    ]
+    return [shorten(name, limit) for name in apart]
 
 
 def event_name(event: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from report_networks import CLASSES, placed_report, small_samples, small_story
 
 import snndeploy as sd
-from snndeploy import deploy
+from snndeploy import deploy, units
 from snndeploy.control import Policy, oct_steps, stop_steps
 from snndeploy.errors import InputError
 from snndeploy.measure import count_events
@@ -219,3 +219,18 @@ def test_one_sample_is_enough(data):
     )
     assert "<svg" in made.html
     assert json.loads(made.text(".json"))["samples"][0]["sample"] == 0
+
+
+def test_names_that_look_alike_when_cut_lose_what_they_share():
+    names = [
+        "model_conv2d_1_Conv2D1_quantize",
+        "model_add_1_add_quantize",
+        "model_add_add_quantize",
+    ]
+    assert units.shorten_all([*names, "logits"], 18) == [
+        "conv2d_1_Conv2D1",
+        "add_1_add",
+        "add_add",
+        "logits",
+    ]
+    assert units.shorten_all(["act1", "a_very_long_name_of_a_layer"], 10) == ["act1", "a_ve…layer"]

@@ -210,7 +210,7 @@ def raster(data: ReportData, sample: int = 0) -> Chart | None:
                 )
             ticks.append(base + band.shape[1] / 2)
             base += band.shape[1] + gap
-        names = [units.shorten(name, 16) for name, _ in bands]
+        names = units.shorten_all([name for name, _ in bands], 16)
         ax.set_yticks(ticks, names, parse_math=False)
         ax.set(xlabel="step", xlim=(0.5, max(steps, 2) + 0.5), ylim=(base, -gap))
         ax.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))

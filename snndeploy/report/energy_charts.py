@@ -57,7 +57,7 @@ def by_layer(estimate: Estimate, baselines: tuple[Estimate, ...]) -> Chart:
             label, alpha = units.shorten(baseline.title, 32), 0.85 - 0.4 * place
             y = rows + 0.34 + 0.15 * place
             ax.barh(y, values * factor, 0.13, color=svg.INK, alpha=alpha, label=label)
-        ax.set_yticks(rows, [units.shorten(name, 18) for name in layers], parse_math=False)
+        ax.set_yticks(rows, units.shorten_all(layers, 18), parse_math=False)
         ax.set(xlabel=f"{unit} an inference", xlim=(0, None), ylim=(len(layers) - 0.3, -0.5))
         ax.grid(axis="x")
 
@@ -191,7 +191,7 @@ def operations_chart(data: ReportData) -> Chart | None:
         label = "SNN, MACs of the analog input"
         if macs.any():
             ax.barh(low, macs * factor, 0.22, synops * factor, color=svg.CONTRAST, label=label)
-        ax.set_yticks(rows, [units.shorten(name, 18) for name in names], parse_math=False)
+        ax.set_yticks(rows, units.shorten_all(names, 18), parse_math=False)
         ax.set(xlabel=f"{unit}operations an inference", ylim=(len(names) - 0.4, -0.6))
         ax.grid(axis="x")
 

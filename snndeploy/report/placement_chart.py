@@ -12,8 +12,8 @@ from snndeploy.report.charts import Chart
 from snndeploy.report.data import ReportData
 from snndeploy.report.energy_figures import cores
 
-MAX_CHIPS = 6
-_ABREAST, _COLUMNS, _MOST_EMPTY = 3, 16, 256
+MAX_CHIPS = 4
+_COLUMNS, _MOST_EMPTY = 16, 256
 _FAINTEST = 0.25
 
 
@@ -42,8 +42,8 @@ def mesh(data: ReportData) -> Chart | None:
             x, y = place.at(core)
             ax.add_patch(Rectangle((x, y), 0.9, 0.9, color=colour, alpha=share, linewidth=0))
             ax.text(x + 0.45, y + 0.48, text, ha="center", va="center", fontsize=9, color=svg.INK)
-        for number, name in enumerate(names[:_MOST_NAMED]):
-            label = f"{number + 1}  {units.shorten(name, 16)}"
+        for number, name in enumerate(units.shorten_all(names, 14)[:_MOST_NAMED]):
+            label = f"{number + 1}  {name}"
             ax.add_patch(Rectangle((0, 0), 0, 0, color=_colour(number), label=label))
         ax.set(xlim=(-0.2, max(right, 8) + 0.2), ylim=(bottom + 0.2, -0.2), aspect="equal")
         ax.axis("off")
@@ -76,7 +76,7 @@ def _colour(number: int) -> str:
 
 
 class _Mesh:
-    """Where a core is drawn: tiles row by row, cores of a tile in a square, chips side by side."""
+    """Where a core is drawn: tiles row by row, a tile as a square, chips one below another."""
 
     def __init__(self, limits: Limits) -> None:
         self.cores = limits.cores
@@ -93,10 +93,9 @@ class _Mesh:
         chip = self.chip(core)
         tile, within = divmod(core - chip * (self.cores or 0), self.tile)
         gap = 0.35 if self.tile > 1 else 0.0
-        wide, tall = self.columns * (self.side + gap) + 1, self._rows() * (self.side + gap) + 1
         x = (tile % self.columns) * (self.side + gap) + within % self.side
         y = (tile // self.columns) * (self.side + gap) + within // self.side
-        return x + (chip % _ABREAST) * wide, y + (chip // _ABREAST) * tall
+        return x, y + chip * (self._rows() * (self.side + gap) + 0.8)
 
     def drawn(self, used: list[int]) -> list[int]:
         """The cores in use and, where a chip has few enough, its empty ones."""
