@@ -17,6 +17,7 @@ from snndeploy.control import (
     oracle,
     stop_steps,
 )
+from snndeploy.control.temperature import likeliest_temperature
 from snndeploy.driving import Controller
 from snndeploy.network import Network
 from snndeploy.numerics import Int64Array
@@ -104,9 +105,9 @@ def curves_of(
     """What each family of policies reaches on labelled samples, and the oracles."""
     if len(trace) < FEWEST:
         return {}
-    found = {}
+    found, temperature = {}, likeliest_temperature(network, trace, labels)
     for family in FAMILIES:
-        points = exit_curve(network, trace, labels, family)
+        points = exit_curve(network, trace, labels, family, temperature=temperature)
         path = {
             (point.mean_steps, point.accuracy): CurvePoint(
                 point.mean_steps, point.p95_steps, point.accuracy
