@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from controllers_page import render
-from exit_subjects import SUBJECTS, Folders, Subject
+from exit_subjects import SUBJECTS, TRAINED, Folders, Subject
 from results import Row, Rows
 from timing import medians
 
@@ -102,13 +102,9 @@ def study(name: str, make: Callable[[], Subject], rows: Rows, limit: int | None)
         return recorded[0]
 
     measures: dict[str, Callable[[Recorded], Row]] = {"policies": policies}
-    if name.startswith("resnet20") or name.startswith("resnet18"):
-        measures["splits"] = splits
-        measures["caps" if name.endswith("rate") else "speed"] = (
-            caps if name.endswith("rate") else speed
-        )
-        if not name.endswith("rate"):
-            measures["backends"] = backends
+    if name in TRAINED:
+        last = caps if name.endswith("rate") else backends
+        measures |= {"splits": splits, "speed": speed, last.__name__: last}
     for measure, measured in measures.items():
         key = f"{name} {measure}"
         if rows.get(key) is None:
@@ -327,7 +323,7 @@ def speed(found: Recorded) -> Row:
     """Wall-clock time saved over steps saved, 64 samples at a time."""
     policy = found.chosen(*FAMILIES)
     x = found.test.x[:TIMED]
-    whole = partial(run, found.program, x, batch=BATCH, record=False)
+    whole = partial(run, found.program, x, batch=BATCH, record=False, steps=found.steps)
     early = partial(whole, exit_policy=policy)
     seconds = medians({"whole": whole, "early": early}, 3)
     full, stopped = whole(), early()

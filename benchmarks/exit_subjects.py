@@ -98,9 +98,12 @@ def _samples(images: cifar.Images) -> Samples:
     return Samples(images.batch(slice(None)).numpy(), images.labels.numpy())
 
 
-SUBJECTS: dict[str, Callable[[Folders], Subject]] = {
+TRAINED: dict[str, Callable[[Folders], Subject]] = {
     "resnet20": trained("resnet20", "exact"),
     "resnet20_rate": trained("resnet20", "rate"),
+}
+
+SUBJECTS = TRAINED | {
     "mnist8": another("mnist8", 7, "advanced"),
     "sinabs_mnist": another("sinabs_mnist", 15, "light"),
     "dscnn": another("dscnn", 15, "light"),
