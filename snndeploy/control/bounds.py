@@ -62,8 +62,9 @@ def samples_needed(
     Args:
         drop: to be promised.
         error: how often the promise may be wrong.
-        loss_rate, gain_rate: what the policy does; without them one that changes no answer,
-            which needs the fewest: `log(3/4 error) / log(1 - drop)`.
+        loss_rate: share of the samples that the policy loses.
+        gain_rate: share that it gains. With neither, the policy changes no answer, which needs
+            the fewest: `log(3/4 error) / log(1 - drop)`.
     """
 
     def enough(samples: int) -> bool:
