@@ -3,7 +3,7 @@
     python benchmarks/anytime.py NETWORK --data FOLDER --checkpoint FOLDER
                                  [--epochs 20] [--smoke]
 
-NETWORK is `resnet20` or `resnet18` (half width). Trains from nothing on 45,000 of the 50,000 JPEG
+NETWORK is `resnet20`. Trains from nothing on 45,000 of the 50,000 JPEG
 training images; the other 5,000 (`held_out_rows`) are for calibration, and the test images are not
 looked at. A third of the epochs train the end of the window, the quantized ANN. The others draw a
 step of the window for each batch, as if each count could be reached at once; see
@@ -30,7 +30,7 @@ from snndeploy.training.moments import Moment, at
 LEVELS = 3
 HELD_OUT = 5_000
 TRAINED = HERE / "trained"
-NETWORKS = {"resnet20": cifar.ResNet20, "resnet18": cifar.ResNet18}
+NETWORKS = {"resnet20": cifar.ResNet20}
 BATCH = 128
 SMOOTHING = 0.05
 
@@ -86,14 +86,8 @@ def train(
     model: nn.Module, images: cifar.Images, epochs: int, learning_rate: float, checkpoint: Path
 ) -> None:
     """Run all epochs, or the rest of them; leaves the model in eval mode."""
-    ceilings = [p for n, p in model.named_parameters() if n.endswith("ceiling")]
-    others = [p for n, p in model.named_parameters() if not n.endswith("ceiling")]
-    groups = [{"params": others, "weight_decay": 5e-4}, {"params": ceilings, "weight_decay": 0.0}]
-    optimizer = torch.optim.SGD(groups, learning_rate, 0.9, nesterov=True)
     steps = epochs * -(-len(images.labels) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, learning_rate, max(steps, 1), pct_start=0.2
-    )
+    optimizer, schedule = cifar.one_cycle(model, learning_rate, steps)
     first = 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)

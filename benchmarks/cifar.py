@@ -120,53 +120,6 @@ class ResNet20(nn.Module):
         return self.linear(torch.flatten(self.pool(x), 1))
 
 
-class WideBlock(nn.Module):
-    """Two convolutions and a shortcut: a trained 1x1 convolution where the shape changes."""
-
-    def __init__(self, inputs: int, channels: int, stride: int, levels: int | None) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, channels, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.act1 = _activation(levels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.act2 = _activation(levels)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride > 1 or inputs != channels:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(inputs, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        branch = self.bn2(self.conv2(self.act1(self.bn1(self.conv1(x)))))
-        return self.act2(branch + self.shortcut(x))
-
-
-class ResNet18(nn.Module):
-    """ResNet-18 for CIFAR-10: four stages of two blocks. Its full width is 64, ours is half."""
-
-    def __init__(self, levels: int | None, width: int = 32) -> None:
-        super().__init__()
-        self.grid = nn.Identity() if levels is None else QuantizedInput(*GRID)
-        self.conv1 = nn.Conv2d(3, width, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.act1 = _activation(levels)
-        stages: list[nn.Module] = []
-        inputs = width
-        for stage in range(4):
-            channels = width << stage
-            stages.append(WideBlock(inputs, channels, 1 if stage == 0 else 2, levels))
-            stages.append(WideBlock(channels, channels, 1, levels))
-            inputs = channels
-        self.stages = nn.Sequential(*stages)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.linear = nn.Linear(inputs, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stages(self.act1(self.bn1(self.conv1(self.grid(x)))))
-        return self.linear(torch.flatten(self.pool(x), 1))
-
-
 class Vgg(nn.Module):
     """Five convolutions of width 24 to 96, max-pools, a linear readout."""
 
@@ -234,12 +187,8 @@ def train(
     With `bfloat16` all epochs but the last run in it, for speed.
     """
     generator = torch.Generator().manual_seed(0)
-    ceilings = [p for n, p in model.named_parameters() if n.endswith("ceiling")]
-    others = [p for n, p in model.named_parameters() if not n.endswith("ceiling")]
-    groups = [{"params": others, "weight_decay": 5e-4}, {"params": ceilings, "weight_decay": 0.0}]
-    optimizer = torch.optim.SGD(groups, learning_rate, 0.9, nesterov=True)
     steps = epochs * -(-len(images.labels) // batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, steps, pct_start=0.2)
+    optimizer, schedule = one_cycle(model, learning_rate, steps)
     model.train().to(memory_format=torch.channels_last)
     for epoch in range(epochs):
         started, loss_sum = perf_counter(), 0.0
@@ -257,6 +206,18 @@ def train(
         seconds = perf_counter() - started
         progress(f"epoch {epoch + 1}/{epochs}: loss {loss_sum / len(order):.3f}, {seconds:.0f} s")
     model.eval().to(memory_format=torch.contiguous_format)
+
+
+def one_cycle(
+    model: nn.Module, learning_rate: float, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """SGD on a one-cycle schedule; weights decay, ceilings do not."""
+    ceilings = [p for n, p in model.named_parameters() if n.endswith("ceiling")]
+    others = [p for n, p in model.named_parameters() if not n.endswith("ceiling")]
+    groups = [{"params": others, "weight_decay": 5e-4}, {"params": ceilings, "weight_decay": 0.0}]
+    optimizer = torch.optim.SGD(groups, learning_rate, 0.9, nesterov=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, steps, pct_start=0.2)
+    return optimizer, schedule
 
 
 def augmented(x: Tensor, generator: torch.Generator) -> Tensor:

@@ -39,6 +39,7 @@ from snndeploy.control import (
     policy_path,
     stop_steps,
 )
+from snndeploy.control.curve import tail
 from snndeploy.control.dynamic_confidence import dynamic_confidence_path
 from snndeploy.control.policy import Policy
 from snndeploy.errors import SnnDeployError
@@ -186,11 +187,12 @@ def judged(
     """One policy on test samples; its energy on the first of them."""
     stopped = trace if policy is None else trace.cut(stop_steps(policy, trace))
     priced = spiking if policy is None else spiking.cut(stop_steps(policy, spiking))
+    p95, p99 = tail(stopped.stop_steps)
     row: Row = {
         "accuracy": stopped.accuracy(labels),
         "mean_steps": float(stopped.stop_steps.mean()),
-        "p95_steps": tail(stopped, 95),
-        "p99_steps": tail(stopped, 99),
+        "p95_steps": p95,
+        "p99_steps": p99,
         "spike_share": stopped.spike_ratio(trace),
         "spikes": stopped.total_events / len(stopped),
     }
@@ -207,11 +209,6 @@ def energy(network: Network, profile: str, stopped: Trace, full: Trace) -> Row:
         return {"not_priced": ", ".join(cost.unpriced)}
     found = cost.dynamic_pj
     return {name: 1e-6 * getattr(found, name) for name in ("nominal", "low", "high")}
-
-
-def tail(trace: Trace, percent: int) -> int:
-    """Steps within which so many of the samples stop."""
-    return int(np.quantile(trace.stop_steps, percent / 100, method="inverted_cdf"))
 
 
 def on_other(policy: Policy | None, trace: Trace, samples: Samples) -> Row:

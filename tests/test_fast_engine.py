@@ -19,6 +19,7 @@ from strategies import fed_by_steps, frames, grid_inputs, integer_networks
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
+from traces import assert_identical
 
 from snndeploy.backend import Driving, Folding
 from snndeploy.errors import BackendMissingError, DoesNotFitError, InputError
@@ -57,20 +58,6 @@ class StepByStep:
 
     def open(self, program, inputs, steps):
         return Reference(**self.options).open(program, inputs, steps)
-
-
-def assert_identical(ours, theirs):
-    assert ours.steps == theirs.steps
-    for field in ("logits", "stop_steps", "settled"):
-        a, b = getattr(ours, field), getattr(theirs, field)
-        np.testing.assert_array_equal(a, b, err_msg=field)
-        assert a.dtype == b.dtype
-    for field in ("spikes", "events"):
-        a, b = getattr(ours, field), getattr(theirs, field)
-        assert list(a) == list(b)
-        for name in a:
-            np.testing.assert_array_equal(a[name], b[name], err_msg=f"{field} of {name}")
-            assert a[name].dtype == b[name].dtype
 
 
 def check(network, seed, backend, samples=5, **options):

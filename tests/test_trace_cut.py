@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import images, small_network
 from strategies import grid_inputs, integer_networks
+from traces import assert_identical
 
 from snndeploy import lower, run
 from snndeploy.errors import DataError
@@ -35,19 +36,6 @@ def first_stops(controller, trace: Trace) -> np.ndarray:
     return stops
 
 
-def assert_equal(ours: Trace, theirs: Trace) -> None:
-    for field in ("logits", "stop_steps", "settled"):
-        a, b = getattr(ours, field), getattr(theirs, field)
-        np.testing.assert_array_equal(a, b, err_msg=field)
-        assert a.dtype == b.dtype
-    for field in ("spikes", "events"):
-        a, b = getattr(ours, field), getattr(theirs, field)
-        assert list(a) == list(b)
-        for name in a:
-            np.testing.assert_array_equal(a[name], b[name], err_msg=f"{field} of {name}")
-            assert a[name].dtype == b[name].dtype
-
-
 @settings(max_examples=30, deadline=None)
 @given(integer_networks(), st.integers(0, 2**32 - 1), st.integers(2, 9), st.integers(1, 4))
 def test_a_cut_trace_is_that_of_a_stopped_run(network, seed, modulus, batch):
@@ -55,13 +43,13 @@ def test_a_cut_trace_is_that_of_a_stopped_run(network, seed, modulus, batch):
     controller = Hashed(modulus)
     full = simulate(Reference(), program, inputs, batch=batch)
     stopped = simulate(Reference(), program, inputs, controller=controller, batch=batch)
-    assert_equal(full.cut(first_stops(controller, full)), stopped)
+    assert_identical(full.cut(first_stops(controller, full)), stopped)
 
 
 def test_cutting_where_it_ended_changes_nothing():
     full = run(lower(small_network()), images(8))
-    assert_equal(full.cut(full.stop_steps), full)
-    assert_equal(full.cut(full.stop_steps + 5), full)
+    assert_identical(full.cut(full.stop_steps), full)
+    assert_identical(full.cut(full.stop_steps + 5), full)
 
 
 @pytest.mark.parametrize("stops", [np.zeros(3, np.int64), np.ones(2, np.int64)])
