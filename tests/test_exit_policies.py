@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from models import images, small_network
 from populations import population
 from strategies import grid_inputs, integer_networks
-from test_trace_cut import assert_equal, first_stops
+from test_trace_cut import assert_identical, first_stops
 
 import snndeploy as sd
 from snndeploy.control import (
@@ -86,7 +86,7 @@ def test_a_run_with_a_policy_is_the_recorded_run_cut(network, seed, policy, batc
     run = simulate(Reference(), program, inputs, controller=policy, batch=batch)
     stops = stop_steps(policy, full)
     np.testing.assert_array_equal(stops, np.minimum(first_stops(policy, full), full.stop_steps))
-    assert_equal(full.cut(stops), run)
+    assert_identical(full.cut(stops), run)
 
 
 @settings(max_examples=60)
@@ -244,6 +244,6 @@ def test_a_policy_of_ones_own_is_any_object_with_stop(backend):
     names = {"program": program, "test": x}
     exec(code, names)
     own = sd.run(program, x, exit_policy=names["Lead"](), backend=backend)
-    assert_equal(full.cut(first_stops(names["Lead"](), full)), own)
-    assert_equal(names["trace"], own)
+    assert_identical(full.cut(first_stops(names["Lead"](), full)), own)
+    assert_identical(names["trace"], own)
     assert own.stop_steps.sum() < full.stop_steps.sum()
