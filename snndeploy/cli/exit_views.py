@@ -9,7 +9,6 @@ from snndeploy.control import ExitPolicy
 from snndeploy.control.words import sentences
 from snndeploy.units import engineering
 
-
 LITTLE_SAVED = 0.25
 """Of the steps: below it the reader is told of the policies that were not searched."""
 
