@@ -10,7 +10,7 @@ import numpy as np
 
 from snndeploy.cli import console
 from snndeploy.files import replacing
-from snndeploy.measure import settle_steps
+from snndeploy.measure import settle_steps, steps_within
 from snndeploy.nodes import Neuron
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
@@ -122,7 +122,7 @@ def show_trace(
         return
     found = _steps(trace)
     on_average = (
-        f"{found['mean']:.2f} on average, 95 % within {found['p95']:g}, at most {found['max']}"
+        f"{found['mean']:.2f} on average, 95 % within {found['p95']}, at most {found['max']}"
     )
     rows = [("backend", trace.backend), ("samples", f"{len(trace):,}")]
     if labels is not None:
@@ -149,7 +149,7 @@ def show_trace(
 
 def _steps(trace: Trace) -> dict[str, float]:
     stops = trace.stop_steps
-    p95 = float(np.quantile(stops, 0.95, method="higher"))
+    p95 = steps_within(stops, 0.95)
     return {"mean": float(stops.mean()), "p95": p95, "max": int(stops.max())}
 
 

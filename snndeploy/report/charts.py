@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from snndeploy import units
 from snndeploy.layers import Layer
+from snndeploy.measure import steps_within
 from snndeploy.numerics import FloatArray, Int8Array, Int64Array
 from snndeploy.report import svg
 from snndeploy.report.data import ReportData
@@ -94,7 +95,7 @@ def histogram(name: str, values: Int64Array, title: str, caption: str = "") -> C
     """How many samples stopped, or settled, at each step."""
     counts = np.bincount(values)
     first, last = int(values.min()), int(values.max())
-    middle, late = np.percentile(values, [50, 95])
+    middle, late = (steps_within(values, share) for share in (0.5, 0.95))
 
     def paint(ax: Axes) -> None:
         ax.bar(range(first, last + 1), counts[first:], width=0.8, color=svg.ACCENT, linewidth=0)
