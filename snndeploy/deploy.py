@@ -15,7 +15,6 @@ from snndeploy.backend import require_backend
 from snndeploy.control import FAMILIES, MIN_TEMPERATURE, ExitPolicy, FamilyName, Search, stop_steps
 from snndeploy.conversion import folded, prepared
 from snndeploy.cost import Estimate
-from snndeploy.driving import Controller
 from snndeploy.errors import DoesNotFitError, FileFormatError, InputError
 from snndeploy.hardware import HardwareProfile, hardware
 from snndeploy.headroom import Headroom
@@ -33,6 +32,7 @@ from snndeploy.passes.calibration_options import Calibrate, FewLevels, Threshold
 from snndeploy.program import Arrangement, Program
 from snndeploy.samples import array_hash
 from snndeploy.simulate import MAX_STEPS, Progress, simulate
+from snndeploy.stopping import Controller
 from snndeploy.trace import Trace
 from snndeploy.verify import agreement, certificate, comparison
 from snndeploy.verify.agreement import Agreement
@@ -338,7 +338,7 @@ def run(
         steps: the most steps; default: until settled (exact mode), those that the exit policy
             was calibrated for, or the window (rate mode).
         exit_policy: stops each sample as soon as it is sure: a calibrated policy, or any object
-            with the `stop` of `snndeploy.driving.Controller`.
+            with the `stop` of `snndeploy.stopping.Controller`.
         batch: samples simulated together.
         record: keep every spike.
         progress: told (samples done, samples in all).

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -11,23 +10,7 @@ from snndeploy.backend import Driven, Folded
 from snndeploy.lookahead import Lookahead
 from snndeploy.numerics import BoolArray, Int64Array
 from snndeploy.program import Program
-
-
-class Controller(Protocol):
-    """Decides, after each step, which of the running samples may stop.
-
-    It has no state: what it decides of a row depends on that row's logits and step alone. So some
-    steps may be computed ahead, and all of them decided at once.
-    """
-
-    def stop(self, logits: Int64Array, step: Int64Array) -> BoolArray:
-        """Rows (n,) that are sure enough.
-
-        Args:
-            logits: int64 (n, classes), the readout's membranes.
-            step: int64 (n,), the 1-based step of each row. Rows may differ in it.
-        """
-        ...
+from snndeploy.stopping import Controller, ends_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,14 +52,14 @@ def drive(
     while len(running):
         found = session.advance(min(lookahead.steps(age), limit - age))
         steps = found.logits.shape[1]
-        ran, gone, quiet = _ends(found, program, age, limit, controller)
-        stretches.append(_Stretch(age, running, ran, found))
+        ends = ends_of(found.logits, found.events, program, age, limit, controller)
+        stretches.append(_Stretch(age, running, ends.ran, found))
         age += steps
-        stop_steps[running] += ran
-        settled[running] = quiet
-        if gone.any():
-            session.keep(~gone)
-        running = running[~gone]
+        stop_steps[running] += ends.ran
+        settled[running] = ends.settled
+        if ends.stopped.any():
+            session.keep(~ends.stopped)
+        running = running[~ends.stopped]
     lookahead.learn(stop_steps)
     return Outcome(_joined(stretches, int(stop_steps.max()), record), stop_steps, settled)
 
@@ -89,26 +72,6 @@ class _Stretch:
     rows: Int64Array
     ran: Int64Array
     found: Folded
-
-
-def _ends(
-    found: Folded, program: Program, start: int, limit: int, controller: Controller | None
-) -> tuple[Int64Array, BoolArray, BoolArray]:
-    """How many of the steps each sample runs, whether it stops then, and whether it has settled."""
-    rows, steps, classes = found.logits.shape
-    numbers = np.arange(start + 1, start + steps + 1)
-    quiet = np.zeros((rows, steps), np.bool_)
-    if program.network.mode == "exact":
-        quiet[:] = numbers >= program.network.window
-        for events in found.events.values():
-            quiet &= events == 0
-    stop = quiet | (numbers == limit)
-    if controller is not None:
-        logits, each = found.logits.reshape(-1, classes), np.tile(numbers, rows)
-        stop |= controller.stop(logits, each).reshape(rows, steps)
-    gone: BoolArray = stop.any(axis=1)
-    ran = np.where(gone, stop.argmax(axis=1) + 1, steps)
-    return ran, gone, gone & quiet[np.arange(rows), ran - 1]
 
 
 def _joined(stretches: list[_Stretch], steps: int, record: bool) -> Folded:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from snndeploy.backend import Backend, Bounded, Driving, Folded, Folding, Session, Step
-from snndeploy.driving import Controller, drive
+from snndeploy.driving import drive
 from snndeploy.errors import InputError
 from snndeploy.lookahead import Lookahead
 from snndeploy.numerics import BoolArray, Int8Array, Int64Array
 from snndeploy.program import Program
+from snndeploy.stopping import Controller, ends_of
 from snndeploy.trace import Trace, padded
 
 MAX_STEPS = 1_000_000
@@ -56,25 +57,17 @@ def advance(
     The session stays open.
     """
     running = np.arange(samples)
-    exact = program.network.mode == "exact"
     for number in range(1, limit + 1):
         step = session.step()
         events = _events(step)
-        quiet = np.ones(len(running), np.bool_)
-        for count in events.values():
-            quiet &= count == 0
-        settled = quiet & (exact and number >= program.network.window)
-        stopped = settled.copy()
-        if controller is not None:
-            stopped |= controller.stop(step.logits, np.full(len(running), number))
-        if number == limit:
-            stopped[:] = True
-        yield Advance(number, running, step, events, stopped, settled)
-        running = running[~stopped]
+        counts = {name: count[:, None] for name, count in events.items()}
+        ends = ends_of(step.logits[:, None], counts, program, number - 1, limit, controller)
+        yield Advance(number, running, step, events, ends.stopped, ends.settled)
+        running = running[~ends.stopped]
         if not len(running):
             return
-        if stopped.any():
-            session.keep(~stopped)
+        if ends.stopped.any():
+            session.keep(~ends.stopped)
 
 
 def default_steps(program: Program) -> int:
@@ -169,21 +162,14 @@ class _Part:
 
 def _cut_at_stop(folded: Folded, program: Program, limit: int) -> _Part:
     """Find where each sample stops, and drop the steps after the last one's."""
-    rows, steps = folded.logits.shape[:2]
-    quiet = np.ones((rows, steps), np.bool_)
-    for events in folded.events.values():
-        quiet &= events == 0
-    exact = program.network.mode == "exact"
-    quiet[:, : program.network.window - 1 if exact else steps] = False
-    settled: BoolArray = np.any(quiet, axis=1)
-    stops = np.where(settled, quiet.argmax(axis=1) + 1, limit)
-    last = int(stops.max())
+    ends = ends_of(folded.logits, folded.events, program, 0, limit, None)
+    last = int(ends.ran.max())
     return _Part(
         folded.logits[:, :last],
         {name: spikes[:, :last] for name, spikes in folded.spikes.items()},
         {name: events[:, :last] for name, events in folded.events.items()},
-        stops,
-        settled,
+        ends.ran,
+        ends.settled,
     )
 
 

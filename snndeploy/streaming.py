@@ -18,12 +18,12 @@ from numpy.typing import ArrayLike, NDArray
 from snndeploy.backend import Backend, Bounded, require_backend
 from snndeploy.control import ExitPolicy
 from snndeploy.deploy import grid_inputs, lower
-from snndeploy.driving import Controller
 from snndeploy.errors import InputError
 from snndeploy.network import Network
 from snndeploy.numerics import BoolArray, FloatArray, Int64Array
 from snndeploy.program import Program
 from snndeploy.simulate import Advance, advance, most_steps
+from snndeploy.stopping import Controller
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +154,7 @@ def session(
         program: from `lower`, or an integer network.
         backend: a name from `snndeploy backends`.
         exit_policy: stops each sample as soon as it is sure: a calibrated policy, or any object
-            with the `stop` of `snndeploy.driving.Controller`.
+            with the `stop` of `snndeploy.stopping.Controller`.
         steps: the most steps; default: until settled (exact mode), those that the exit policy
             was calibrated for, or the window (rate mode).
 

@@ -18,9 +18,9 @@ from snndeploy.control import (
     stop_steps,
 )
 from snndeploy.control.temperature import likeliest_temperature
-from snndeploy.driving import Controller
 from snndeploy.network import Network
 from snndeploy.numerics import Int64Array
+from snndeploy.stopping import Controller
 from snndeploy.trace import Trace
 
 T = TypeVar("T")

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from snndeploy.control import ExitPolicy, Policy
 from snndeploy.cost import Estimate
-from snndeploy.driving import Controller
 from snndeploy.errors import InputError
 from snndeploy.files import save_text
 from snndeploy.measure import settle_steps
@@ -20,6 +19,7 @@ from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
 from snndeploy.report.choices import choices_of, curves_of
 from snndeploy.report.data import ExitSummary, ReportData
+from snndeploy.stopping import Controller
 from snndeploy.story import Story
 from snndeploy.trace import Trace
 from snndeploy.verify.certificate import Certificate
