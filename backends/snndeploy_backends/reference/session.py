@@ -17,7 +17,7 @@ from snndeploy_backends.exact_floats import exact_kernels
 from snndeploy_backends.reference.folded import recorded
 from snndeploy_backends.reference.group import Group
 from snndeploy_backends.reference.plan import Options, plan
-from snndeploy_backends.reference.team import T, Team
+from snndeploy_backends.reference.team import T, Team, one_thread
 from snndeploy_backends.reference.walk import Span
 
 MOST_AHEAD = 4
@@ -184,7 +184,7 @@ class EngineSession:
         if len(self.parts) > 1:
             return self._in_threads(lambda part: part.advance(steps), self.parts)
         self.group.team = self.teams[True] if self.options.workers > 1 else None
-        with exact_kernels(), torch.inference_mode():
+        with one_thread(), exact_kernels(), torch.inference_mode():
             return [self.group.advance(steps)]
 
     def _folded(self, spans: list[Span], steps: int) -> Folded:
