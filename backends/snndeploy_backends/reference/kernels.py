@@ -77,27 +77,30 @@ def int8_conv(op: Conv2d, zero: int, shape: Shape) -> Map:
     Weights that were packed for another `shape` (C, H, W) than they meet are packed anew at each
     call, which takes far longer than the sums.
 
-    oneDNN (3.12) gives wrong sums for bytes with a zero point where a place of the output sees
-    padding only, so padding as wide as the kernel is written out; so is one that differs side by
-    side, which it does not know.
+    oneDNN (3.12) is told of no zero point: it would add up the weights at each call, which takes
+    longer than the sums of a few rows, and is wrong where a place of the output sees padding only.
+    What silence alone would bring is subtracted instead. Padding that differs side by side, which
+    oneDNN does not know, is written out.
     """
     ops, (weight, scale) = torch.ops.onednn, _bytes(op)
     no_zeros = torch.zeros(len(weight), dtype=torch.int32)
-    wide = zero > 0 and any(p >= k for p, k in zip(op.pads, op.weight.shape[2:] * 2, strict=True))
-    written = wide or len(op.padding) == 4
+    written = len(op.padding) == 4
     padding = [0, 0] if written else list(op.padding)
     where = (list(op.stride), padding, list(op.dilation), op.groups)
     top, left, bottom, right = op.pads if written else (0, 0, 0, 0)
     met = [1, shape[0], shape[1] + top + bottom, shape[2] + left + right]
-    packed = ops.qconv_prepack(weight, scale, 1.0, zero, *where, met)
+    packed = ops.qconv_prepack(weight, scale, 1.0, 0, *where, met)
     tail: tuple[Any, ...] = (1.0, 0, torch.float32, "none", [], "")
 
     def apply(x: Tensor) -> Tensor:
-        images = channels_first(padded(x, op.padding, zero) if written else x)
-        y = ops.qconv2d_pointwise(images, 1.0, zero, packed, scale, no_zeros, None, *where, *tail)
+        images = channels_first(padded(x, op.padding, 0) if written else x)
+        y = ops.qconv2d_pointwise(images, 1.0, 0, packed, scale, no_zeros, None, *where, *tail)
         return channels_last(y)
 
-    return apply
+    if not zero:
+        return apply
+    silence = apply(torch.full((1, *last_shape(shape)), zero, dtype=torch.uint8))
+    return lambda x: apply(x).sub_(silence)
 
 
 def int8_linear(op: Linear, zero: int) -> Map:
