@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -84,13 +83,13 @@ class Drive:
     below: float
     team: Team | None
 
-    @cached_property
+    @property
     def injected(self) -> set[int]:
         """Where input and bias end."""
         fed = {self.fed} if self.input is not None else set()
         return fed | ({self.left} if self.layer.bias is not None else set())
 
-    @cached_property
+    @property
     def steps(self) -> int:
         """Steps after which nothing reaches the layer any more."""
         return max([0, *self.injected, *(len(self.sources[name]) for name in self.layer.sources)])

@@ -23,7 +23,6 @@ from snndeploy.nodes import (
     Linear,
     Node,
     Padding,
-    Pair,
     Scale,
     Shape,
     SumPool2d,
@@ -143,25 +142,16 @@ def sum_pool(op: SumPool2d, zero: int) -> Map:
     """Sums of windows (rows, H, W, C) in the type of the input; padding is worth `zero`."""
 
     def apply(x: Tensor) -> Tensor:
-        first, *others = windows(x, op.kernel, op.stride, op.padding, zero)
-        total = first.clone(memory_format=torch.contiguous_format)
-        for other in others:
-            total += other
-        return total
+        if any(sides(op.padding)):
+            x = padded(x, op.padding, zero)
+        for axis, size, stride in zip((1, 2), op.kernel, op.stride, strict=True):
+            first, *others = x.unfold(axis, size, stride).unbind(-1)
+            x = first + others[0] if others else first
+            for other in others[1:]:
+                x += other
+        return x.contiguous()
 
     return apply
-
-
-def windows(x: Tensor, kernel: Pair, stride: Pair, padding: Padding, fill: int) -> list[Tensor]:
-    """For each place in the kernel the values (rows, H_out, W_out, C) that it meets, as views."""
-    if padding != (0, 0):
-        x = padded(x, padding, fill)
-    (a, b), (down, right) = stride, (x.shape[1] - kernel[0], x.shape[2] - kernel[1])
-    return [
-        x[:, i : i + down + 1 : a, j : j + right + 1 : b]
-        for i in range(kernel[0])
-        for j in range(kernel[1])
-    ]
 
 
 def padded(x: Tensor, padding: Padding, fill: int) -> Tensor:

@@ -175,7 +175,7 @@ class EngineSession:
                 return work(group)
 
         with exact_kernels():
-            if self.options.workers > 1:
+            if self.options.workers > 1 and len(groups) > 1:
                 return self.teams[False].each(run, groups)
             return [run(group) for group in groups]
 

@@ -191,7 +191,9 @@ class Walk:
 
     def _trimmed(self, layer: LayerPlan, out: Tensor, events: Int64Array) -> Spikes:
         """Without the silence at the end."""
-        last = int(np.flatnonzero(events.any(axis=1))[-1]) + 1 if events.any() else 0
+        last = len(events)
+        while last and not events[last - 1].any():
+            last -= 1
         return Spikes(out[:last].view(last, self.rows, *layer.shape), events[:last])
 
     def _population(self, layer: LayerPlan) -> Population:
