@@ -15,7 +15,7 @@ from snndeploy.trace import padded
 from snndeploy_backends.exact_floats import exact_kernels
 from snndeploy_backends.reference.currents import Spikes
 from snndeploy_backends.reference.plan import Options, Plan, plan
-from snndeploy_backends.reference.team import Team, one_thread
+from snndeploy_backends.reference.team import Team, one_thread, team_of
 from snndeploy_backends.reference.walk import Span, Walk
 
 
@@ -44,7 +44,8 @@ def fold(
 
     if options.workers < 2:
         return [run(chunk) for chunk in chunks]
-    with one_thread(), Team(options.workers, shares=len(chunks) < 2) as team:
+    team = team_of(options.workers)
+    with one_thread():
         return team.each(run, chunks) if len(chunks) > 1 else [run(x, team) for x in chunks]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -14,8 +16,10 @@ import torch
 S = TypeVar("S")
 T = TypeVar("T")
 
-_WORTH_SHARING_NS = 150_000
+_WORTH_SHARING_NS = 200_000
 """What a piece of work must take for another thread to be woken, which takes some 60,000."""
+
+_SOON_S = 200e-6
 
 
 @contextmanager
@@ -34,16 +38,14 @@ def one_thread() -> Iterator[None]:
 
 
 class Team(ThreadPoolExecutor):
-    """Helpers of the calling thread, started as they are needed.
+    """Helpers of the calling thread, started as they are needed; see `team_of`.
 
     Args:
         size: the threads that work at a time.
-        shares: whether the calling one is among them; else it waits. Not a helper more than there
-            is work for: their turns would cost more than they bring.
     """
 
-    def __init__(self, size: int, shares: bool) -> None:
-        super().__init__(max(size - shares, 1), initializer=torch.set_num_threads, initargs=(1,))
+    def __init__(self, size: int) -> None:
+        super().__init__(size, "snndeploy", initializer=torch.set_num_threads, initargs=(1,))
         self.size = size
 
     def each(self, work: Callable[[S], T], parts: Sequence[S]) -> list[T]:
@@ -60,9 +62,20 @@ class Team(ThreadPoolExecutor):
         return found
 
 
+@cache
+def team_of(size: int) -> Team:
+    """The process's team of so many, kept: a new thread costs as much as a sample may."""
+    return Team(size)
+
+
+if hasattr(os, "register_at_fork"):  # threads do not follow into another process
+    os.register_at_fork(after_in_child=team_of.cache_clear)
+
+
 def _awaited(helper: Future[T]) -> T:
-    """The result of what will be done soon: sooner than a thread that sleeps would wake up."""
-    while not helper.done():
+    """The result of what is done soon, as a rule sooner than a thread that sleeps wakes up."""
+    late = time.perf_counter() + _SOON_S
+    while not helper.done() and time.perf_counter() < late:
         time.sleep(0)
     return helper.result()
 
