@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from snndeploy import deploy
@@ -141,18 +142,27 @@ def run_both(
     samples: Samples,
     policy: ExitPolicy | None,
     progress: Progress | None = None,
+    *,
+    steps: int | None = None,
+    backend: str = "reference",
+    record: bool = True,
 ) -> tuple[Trace, Trace | None]:
     """The run until settled and, if there is a policy, the one that it stops early.
 
-    One sample goes ahead of each, so that neither's time holds the engine's preparation.
+    One sample goes ahead of each, so that neither's time holds the backend's preparation. In rate
+    mode both take the policy's steps, unless `steps` are given.
     """
-    steps = None if policy is None else policy.steps
-    deploy.run(program, samples.x[:1], steps=steps)
-    full = deploy.run(program, samples.x, steps=steps, progress=progress)
-    if policy is None:
-        return full, None
-    deploy.run(program, samples.x[:1], exit_policy=policy)
-    return full, deploy.run(program, samples.x, exit_policy=policy, progress=progress)
+    if steps is None and policy is not None:
+        steps = policy.steps
+
+    def timed(chosen: ExitPolicy | None) -> Trace:
+        run = partial(
+            deploy.run, program, backend=backend, steps=steps, exit_policy=chosen, record=record
+        )
+        run(samples.x[:1])
+        return run(samples.x, progress=progress)
+
+    return timed(None), None if policy is None else timed(policy)
 
 
 def ann_baselines(program: Program, settled: Trace, name: str = BASELINE) -> tuple[Estimate, ...]:

@@ -144,7 +144,10 @@ def shorten(text: str, limit: int = 22) -> str:
 
 
 def shorten_all(names: Sequence[str], limit: int = 22) -> list[str]:
-    """Names cut to `limit`, the parts that the long ones share left out where cuts look alike."""
+    """Names cut to `limit`; where cuts look alike, without the parts that all long ones share.
+
+    Where they still do, their places, from 1, are put before them.
+    """
     cut = [shorten(name, limit) for name in names]
     if len(set(cut)) == len(set(names)):
         return cut
@@ -156,7 +159,13 @@ def shorten_all(names: Sequence[str], limit: int = 22) -> list[str]:
         else name
         for name in names
     ]
-    return [shorten(name, limit) for name in apart]
+    cut = [shorten(name, limit) for name in apart]
+    if len(set(cut)) == len(set(names)):
+        return cut
+    return [
+        short if short == name else shorten(f"{place} {name}", limit)
+        for place, (name, short) in enumerate(zip(apart, cut, strict=True), start=1)
+    ]
 
 
 def event_name(event: str) -> str:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, settings
 
 from snndeploy import cli
+
+# Packages that `make test` installs beside the environment (counters.txt); last, so that they
+# never take the place of ours.
+sys.path.append(str(Path(__file__).parent.parent / ".counters"))
 
 settings.register_profile(
     "snndeploy",

@@ -38,6 +38,7 @@ def test_a_promise_is_told_in_words(snndeploy, files, tmp_path):
     assert "Half the drop (2.5 percentage points) could be promised from" in words
     assert "energy: mean of 128 samples on loihi1" in words
     assert f"written: {out}" in said
+    assert "Other policies" not in said
     policy = sd.load_policy(out)
     assert policy.promise.drop_bound <= 0.05
     assert all(point.energy_pj > 0 for point in policy.front)
@@ -54,6 +55,7 @@ def test_no_promise_is_no_error(snndeploy, files, tmp_path):
     assert "300 held-out samples cannot show a drop of at most 0.1 percentage points" in words
     needed = sd.load_policy(out).promise.samples_needed
     assert f"About {needed:,} would, of" in words
+    assert "This saves 0% of the steps. Other policies may save more: --policy all." in words
     code, said, _ = snndeploy(
         "run", files / "net.nir", "--data", files / "hold.npz", "--exit", out, "--json"
     )

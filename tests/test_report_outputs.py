@@ -233,4 +233,6 @@ def test_names_that_look_alike_when_cut_lose_what_they_share():
         "add_add",
         "logits",
     ]
+    alike = ["leftmost1rightmost", "logits", "leftmost2rightmost"]
+    assert units.shorten_all(alike, 10) == ["1 le…tmost", "logits", "3 le…tmost"]
     assert units.shorten_all(["act1", "a_very_long_name_of_a_layer"], 10) == ["act1", "a_ve…layer"]

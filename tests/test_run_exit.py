@@ -55,6 +55,20 @@ def test_answers_and_steps_of_each_sample_and_what_was_saved(snndeploy, folder, 
     assert "the same answer for" in out
 
 
+def test_only_settled_samples_tell_when_they_settled(snndeploy, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    command = ("run", "net.nir", "--data", "x.npz", "--steps", 2)
+    code, out, _ = snndeploy(*command)
+    assert code == 0
+    assert "settled   0 of 60" in out
+    assert "silent step" not in out
+    found = json.loads(snndeploy(*command, "--json")[1])
+    assert (found["settled"], found["settle_steps"]) == (0, None)
+    found = json.loads(snndeploy("run", "net.nir", "--data", "x.npz", "--json")[1])
+    assert found["settled"] == 60
+    assert found["settle_steps"]["mean"] <= found["steps"]["mean"] - 1
+
+
 def test_without_a_policy_nothing_stops_early(snndeploy, folder, monkeypatch):
     monkeypatch.chdir(folder)
     code, out, _ = snndeploy("run", "net.nir", "--data", "x.npz", "--json")

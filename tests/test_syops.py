@@ -2,9 +2,8 @@
 
 `syops` counts the accumulations of a layer as its dense operations times the mean firing rate of
 what goes into it, which is our count where every input reaches equally many outputs: linear layers,
-and convolutions of 1 x 1. It imports SpikingJelly up to 0.0.0.0.14:
-
-    pip install --no-deps syops==0.0.5 spikingjelly==0.0.0.0.14 progress
+and convolutions of 1 x 1. It imports SpikingJelly up to 0.0.0.0.14; `make test` installs both
+(counters.txt).
 """
 
 from __future__ import annotations

@@ -58,6 +58,7 @@ from snndeploy.program import Arrangement, Program
 from snndeploy.samples import Samples, load_samples
 from snndeploy.side_by_side import SideBySide, side_by_side
 from snndeploy.story import BASELINE, PROFILE, ann_baselines, run_both, tell_story
+from snndeploy.trace import Trace
 from snndeploy.verify.comparison import Planted
 
 app = typer.Typer(
@@ -253,23 +254,26 @@ def run(
         raise InputError("is for runs with --exit", where="--baseline", remedy="give a policy")
     if policy is not None and steps is None:
         steps = policy.steps  # of the run to the end, too
-    policies = [policy, None] if baseline else [policy]
+    full: Trace | None = None
     with console.progress(f"simulating on {backend}", json) as tell:
-        trace, *full = [
-            deploy.run(
+        if baseline:
+            full, stopped = run_both(
+                program, samples, policy, tell, steps=steps, backend=backend, record=False
+            )
+            trace = full if stopped is None else stopped
+        else:
+            trace = deploy.run(
                 program,
                 samples.x,
                 backend=backend,
                 steps=steps,
-                exit_policy=chosen,
+                exit_policy=policy,
                 record=False,
                 progress=tell,
             )
-            for chosen in policies
-        ]
     if out is not None:
         views.save_trace(trace, out)
-    views.show_trace(program, trace, samples.y, json, full[0] if full else None, steps)
+    views.show_trace(program, trace, samples.y, json, full, steps)
 
 
 @app.command()

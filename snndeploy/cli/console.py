@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-out = Console(highlight=False, soft_wrap=True)
+PIPED_WIDTH = 200
+"""Columns of a table that goes to a file or another program: no row of ours is wider."""
+
+PARAGRAPH_WIDTH = 100
+"""The most columns of text that is broken into lines."""
+
+
+def _console() -> Console:
+    """Standard output. Where it is no terminal, tables are not squeezed into 80 columns."""
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(highlight=False, soft_wrap=True, width=PIPED_WIDTH if piped else None)
+
+
+out = _console()
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -23,7 +37,7 @@ def say(text: str = "") -> None:
 
 def paragraph(text: str) -> None:
     """Text for the reader, on stdout, its lines broken between words."""
-    out.print(text, markup=False, soft_wrap=False)
+    out.print(text, markup=False, soft_wrap=False, width=min(out.width, PARAGRAPH_WIDTH))
 
 
 def silent(text: str = "") -> None:
@@ -48,11 +62,17 @@ def as_json(value: Any) -> None:
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
     """A table on stdout. A column whose name starts with `>` is right-aligned."""
     grid = Table(
-        title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 2)
+        title=title or None,
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        show_header=any(columns),
     )
     for column in columns:
         right = column.startswith(">")
-        grid.add_column(column.lstrip(">"), justify="right" if right else "left", no_wrap=right)
+        justify: Literal["left", "right"] = "right" if right else "left"
+        grid.add_column(column.lstrip(">"), justify=justify, no_wrap=right, overflow="fold")
     for row in rows:
         grid.add_row(*(str(cell) for cell in row))
     out.print(grid)

@@ -93,4 +93,4 @@ def calibrate_exit(
             progress=tell,
         )
     found.save(out)
-    exit_views.show_policy(found, out, json)
+    exit_views.show_policy(found, policy.value, out, json)

@@ -9,9 +9,15 @@ from snndeploy.control import ExitPolicy
 from snndeploy.control.words import sentences
 from snndeploy.units import engineering
 
+LITTLE_SAVED = 0.25
+"""Of the steps: below it the reader is told of the policies that were not searched."""
 
-def show_policy(found: ExitPolicy, out: Path, json: bool) -> None:
-    """The rule, what it does on held-out data, the promise in words, and the front."""
+
+def show_policy(found: ExitPolicy, searched: str, out: Path, json: bool) -> None:
+    """The rule, what it does on held-out data, the promise in words, and the front.
+
+    `searched` names the family of policies, or is `all`.
+    """
     if json:
         console.as_json(found.model_dump(mode="json"))
         return
@@ -30,6 +36,11 @@ def show_policy(found: ExitPolicy, out: Path, json: bool) -> None:
     console.say()
     for sentence in sentences(found):
         console.paragraph(sentence)
+    saved = 1 - found.expected_steps / found.settled_steps
+    if searched != "all" and saved < LITTLE_SAVED:
+        console.paragraph(
+            f"This saves {saved:.0%} of the steps. Other policies may save more: --policy all."
+        )
     _show_front(found)
     console.say(f"\nwritten: {out}")
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from snndeploy.cli import console
 from snndeploy.files import replacing
-from snndeploy.measure import settle_steps
+from snndeploy.measure import settle_steps, steps_within
 from snndeploy.nodes import Neuron
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
@@ -91,7 +91,7 @@ def show_trace(
 ) -> None:
     """What a run of at most `steps` steps did; what it saved against `full`, without early exit."""
     exact = program.network.mode == "exact"
-    settle = settle_steps(trace, program.network.window)
+    settle = settle_steps(trace, program.network.window)[trace.settled]
     neurons = sum(layer.neurons for layer in program.spiking)
     limit = default_steps(program) if steps is None else steps
     early = int((~trace.settled & (trace.stop_steps < limit)).sum()) if trace.controlled else None
@@ -101,8 +101,8 @@ def show_trace(
         "accuracy": None if labels is None else trace.accuracy(labels),
         "steps": _steps(trace),
         "stopped_early": early,
-        "settled": int(trace.settled.sum()) if exact else None,
-        "settle_steps": {"mean": float(settle.mean()), "max": int(settle.max())} if exact else None,
+        "settled": len(settle) if exact else None,
+        "settle_steps": _settled(settle) if exact and len(settle) else None,
         "spikes_per_sample": trace.total_events / len(trace),
         "spikes_per_neuron": trace.total_events / len(trace) / neurons,
         "seconds": trace.seconds,
@@ -122,7 +122,7 @@ def show_trace(
         return
     found = _steps(trace)
     on_average = (
-        f"{found['mean']:.2f} on average, 95 % within {found['p95']:g}, at most {found['max']}"
+        f"{found['mean']:.2f} on average, 95 % within {found['p95']}, at most {found['max']}"
     )
     rows = [("backend", trace.backend), ("samples", f"{len(trace):,}")]
     if labels is not None:
@@ -131,10 +131,8 @@ def show_trace(
     if early is not None:
         rows.append(("stopped early", f"{early:,} of {len(trace):,} ({early / len(trace):.1%})"))
     if exact:
-        settled = f"{int(trace.settled.sum()):,} of {len(trace):,}"
-        rows.append(
-            ("settled", f"{settled}, after {settle.mean():.2f} steps (then one silent step)")
-        )
+        after = f", after {settle.mean():.2f} steps (then one silent step)" if len(settle) else ""
+        rows.append(("settled", f"{len(settle):,} of {len(trace):,}{after}"))
     rows.append(
         (
             "spikes",
@@ -151,8 +149,12 @@ def show_trace(
 
 def _steps(trace: Trace) -> dict[str, float]:
     stops = trace.stop_steps
-    p95 = float(np.quantile(stops, 0.95, method="higher"))
+    p95 = steps_within(stops, 0.95)
     return {"mean": float(stops.mean()), "p95": p95, "max": int(stops.max())}
+
+
+def _settled(settle: Int64Array) -> dict[str, float]:
+    return {"mean": float(settle.mean()), "max": int(settle.max())}
 
 
 def _saved(trace: Trace, full: Trace, labels: Int64Array | None) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil
 
 import numpy as np
 
 from snndeploy.control.families import AnyPolicy
 from snndeploy.control.policy import Policy
 from snndeploy.errors import DataError
+from snndeploy.measure import steps_within
 from snndeploy.numerics import BoolArray, FloatArray, Int64Array
 from snndeploy.trace import Trace
 
@@ -109,9 +109,7 @@ def _point(policy: AnyPolicy, stops: Int64Array, right: BoolArray, trace: Trace)
 
 def tail(steps: Int64Array) -> tuple[int, int]:
     """The numbers of steps within which 95 and 99 % of the samples stop."""
-    ranked = np.sort(steps)
-    p95, p99 = (int(ranked[ceil(share * len(steps)) - 1]) for share in (0.95, 0.99))
-    return p95, p99
+    return steps_within(steps, 0.95), steps_within(steps, 0.99)
 
 
 def _scores(policy: Policy, trace: Trace) -> FloatArray:

@@ -5,7 +5,7 @@ from snndeploy.measure.load import CoreLoad, core_load
 from snndeploy.measure.membranes import membrane_extremes
 from snndeploy.measure.neurobench import NeuroBenchMetrics, neurobench_metrics
 from snndeploy.measure.placement import PlacementSummary, summarize_placement
-from snndeploy.measure.settle import LayerActivity, settle_steps, spike_rates
+from snndeploy.measure.settle import LayerActivity, settle_steps, spike_rates, steps_within
 
 __all__ = [
     "CoreLoad",
@@ -19,5 +19,6 @@ __all__ = [
     "neurobench_metrics",
     "settle_steps",
     "spike_rates",
+    "steps_within",
     "summarize_placement",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
@@ -42,6 +43,11 @@ def settle_steps(trace: Trace, window: int) -> Int64Array:
         latest = events.shape[1] - np.argmax(fired[:, ::-1], axis=1)
         last = np.maximum(last, np.where(fired.any(axis=1), latest, 0))
     return last
+
+
+def steps_within(steps: Int64Array, share: float) -> int:
+    """The least number of steps within which a share of the samples has stopped, of (N,), N > 0."""
+    return int(np.sort(steps)[max(ceil(share * len(steps)), 1) - 1])
 
 
 def spike_rates(program: Program, trace: Trace) -> tuple[LayerActivity, ...]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from snndeploy import units
 from snndeploy.layers import Layer
+from snndeploy.measure import steps_within
 from snndeploy.numerics import FloatArray, Int8Array, Int64Array
 from snndeploy.report import svg
 from snndeploy.report.data import ReportData
@@ -94,7 +95,7 @@ def histogram(name: str, values: Int64Array, title: str, caption: str = "") -> C
     """How many samples stopped, or settled, at each step."""
     counts = np.bincount(values)
     first, last = int(values.min()), int(values.max())
-    middle, late = np.percentile(values, [50, 95])
+    middle, late = (steps_within(values, share) for share in (0.5, 0.95))
 
     def paint(ax: Axes) -> None:
         ax.bar(range(first, last + 1), counts[first:], width=0.8, color=svg.ACCENT, linewidth=0)
@@ -123,11 +124,13 @@ def histogram(name: str, values: Int64Array, title: str, caption: str = "") -> C
 
 def layer_panels(data: ReportData) -> list[Chart]:
     """For each spiking layer its mean spikes at each step, positive up and negative down."""
-    shown = data.program.spiking[:MAX_PANELS]
-    return [_panel(data, layer) for layer in shown if layer.name in data.trace.events]
+    shown = [layer for layer in data.program.spiking if layer.name in data.trace.events]
+    titles = units.shorten_all([layer.name for layer in shown], 30)
+    pairs = zip(shown[:MAX_PANELS], titles, strict=False)
+    return [_panel(data, layer, title) for layer, title in pairs]
 
 
-def _panel(data: ReportData, layer: Layer) -> Chart:
+def _panel(data: ReportData, layer: Layer, title: str) -> Chart:
     events = data.trace.events[layer.name].mean(axis=0)
     spikes = data.trace.spikes.get(layer.name)
     up, down = events, np.zeros_like(events)
@@ -141,7 +144,7 @@ def _panel(data: ReportData, layer: Layer) -> Chart:
         ax.stairs(up, edges, fill=True, color=svg.ACCENT, linewidth=0)
         ax.stairs(-down, edges, fill=True, color=svg.CONTRAST, linewidth=0)
         ax.axhline(0, color=svg.MUTED, linewidth=0.8)
-        ax.set_title(units.shorten(layer.name, 30), color=svg.INK, parse_math=False)
+        ax.set_title(title, color=svg.INK, parse_math=False)
         ax.set_xlim(0.5, len(events) + 0.5)
         ax.spines[["left", "bottom"]].set_visible(False)
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))

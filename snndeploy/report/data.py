@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
 from snndeploy import units
 from snndeploy.cost.estimate import Estimate
-from snndeploy.measure import EventCounts, count_events
+from snndeploy.measure import EventCounts, count_events, steps_within
 from snndeploy.measure.placement import PlacementSummary, summarize_placement
 from snndeploy.numerics import Int64Array
 from snndeploy.program import Program
@@ -199,7 +198,7 @@ class ReportData:
             steps, name = self.exit.stop_steps, "with early exit"
         else:
             steps, name = self.trace.stop_steps, "until every sample stopped"
-        middle, late = np.percentile(steps, [50, 95])
+        middle, late = (steps_within(steps, share) for share in (0.5, 0.95))
         hint = f"{name}\np50 {units.count(middle)}, p95 {units.count(late)}"
         mean = self.exit.mean_steps if self.exit is not None else float(steps.mean())
         return Headline("Mean steps", units.count(mean), hint)

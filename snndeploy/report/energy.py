@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
-
 from snndeploy import units
 from snndeploy.cost import Comparison, compare, tornado
 from snndeploy.cost.breakeven import break_even_lines
 from snndeploy.cost.comparison import static_inside, static_left_out
 from snndeploy.cost.estimate import Estimate, Term, total, weakest_grade
 from snndeploy.cost.quantity import Quantity
+from snndeploy.measure import steps_within
 from snndeploy.numerics import Int64Array
 from snndeploy.report.data import Headline, ReportData
 from snndeploy.report.tables import Table
@@ -186,7 +185,7 @@ def operating_point(data: ReportData) -> tuple[tuple[str, str], ...]:
 
 def steps_in_full(steps: Int64Array) -> str:
     """`mean 1.62, p50 1, p95 4`."""
-    middle, late = np.percentile(steps, [50, 95])
+    middle, late = (steps_within(steps, share) for share in (0.5, 0.95))
     mean = units.count(float(steps.mean()))
     return f"mean {mean}, p50 {units.count(middle)}, p95 {units.count(late)}"
 

@@ -17,6 +17,8 @@ from snndeploy.report.data import ReportData
 from snndeploy.report.energy_charts import unit_of
 
 PICTURES = 8
+TALLEST = 1.5
+"""Height over width of the room for a picture; taller ones are drawn smaller."""
 _LINES = ("-", "--", "-.", ":")
 
 
@@ -250,22 +252,26 @@ def _strip(data: ReportData, name: str, rows: Int64Array) -> Chart:
     images = np.asarray(data.inputs[rows], np.float64).transpose(0, 2, 3, 1)
     low, high = float(np.min(data.inputs)), float(np.max(data.inputs))
     images = (images - low) / ((high - low) or 1.0)
-    tall = images.shape[1] / images.shape[2]
+    shape = images.shape[1] / images.shape[2]
+    tall, wide = min(shape, TALLEST), min(1.0, TALLEST / shape)
 
     def paint(ax: Axes) -> None:
         for i, (row, image) in enumerate(zip(rows, images, strict=True)):
-            x = i * 1.12
+            x = i * 1.12 + (1 - wide) / 2
             ax.imshow(
                 image.squeeze(axis=-1) if image.shape[-1] == 1 else image,
-                extent=(x, x + 1, tall, 0), cmap="gray", vmin=0, vmax=1, interpolation="nearest",
+                extent=(x, x + wide, tall, 0), cmap="gray", vmin=0, vmax=1, interpolation="nearest",
             )  # fmt: skip
             said = int(trace.predictions[row])
             text, colour = f"{said}", svg.INK
             if data.labels is not None and said != data.labels[row]:
                 text, colour = f"{data.labels[row]}, called {said}", svg.BAD
-            ax.text(x + 0.5, tall + 0.1, text, ha="center", va="top", color=colour)
+            ax.text(x + wide / 2, tall + 0.1, text, ha="center", va="top", color=colour)
             step = f"step {int(steps[row])}"
-            ax.text(x + 0.5, tall + 0.27, step, ha="center", va="top", color=svg.MUTED, fontsize=11)
+            ax.text(
+                x + wide / 2, tall + 0.27, step,
+                ha="center", va="top", color=svg.MUTED, fontsize=11,
+            )  # fmt: skip
         ax.set(xlim=(0, PICTURES * 1.12 - 0.12), ylim=(tall + 0.45, 0), aspect="equal")
         ax.axis("off")
 

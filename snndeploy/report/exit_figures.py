@@ -8,7 +8,7 @@ import numpy as np
 
 from snndeploy.cost.estimate import Estimate
 from snndeploy.cost.latency import step_times
-from snndeploy.measure import count_events
+from snndeploy.measure import count_events, steps_within
 from snndeploy.measure.activity import activity
 from snndeploy.measure.events import events_of
 from snndeploy.numerics import FloatArray, Int64Array
@@ -33,7 +33,7 @@ def choices(data: ReportData) -> Dataset | None:
     rows = []
     for choice in data.choices:
         steps = choice.stop_steps
-        middle, late = np.percentile(steps, [50, 95])
+        middle, late = (steps_within(steps, share) for share in (0.5, 0.95))
         cut = data.trace.cut(steps)
         accuracy = None if data.labels is None else cut.accuracy(data.labels)
         cost: tuple[float | str | None, ...] = (None,) * 5
