@@ -8,6 +8,7 @@ engine, the range analysis, the placement and the cost model walk this view.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from typing import Literal, TypeAlias
 
@@ -77,7 +78,7 @@ class Layer:
     projections: tuple[Projection, ...]
     depth: int
 
-    @property
+    @cached_property
     def neurons(self) -> int:
         """How many neurons (or pooled counts, or input values) the layer has."""
         return prod(self.shape)

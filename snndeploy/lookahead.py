@@ -16,6 +16,10 @@ _REMEMBERED = 256
 """Samples that the stops are learned from."""
 
 
+_FRESH = 8
+"""The plan is made anew once this share of the stops, one in so many, is new."""
+
+
 class Lookahead:
     """Learns when samples stop, and plans stretches of steps that cost least in all.
 
@@ -32,13 +36,18 @@ class Lookahead:
         self.overhead = overhead
         self._stops: deque[int] = deque(maxlen=_REMEMBERED)
         self._ends = np.zeros(0, np.int64)
+        self._planned_for, self._news = 0, 0
 
     def learn(self, stops: Int64Array) -> None:
         """The steps (n,) that samples ran."""
         self._stops.extend(stops.tolist())
+        self._news += len(stops)
 
     def begin(self, samples: int) -> None:
-        """Plan for so many new samples."""
+        """Plan for so many new samples, if more than a few stops are new."""
+        if samples == self._planned_for and self._news * _FRESH < len(self._stops):
+            return
+        self._planned_for, self._news = samples, 0
         ages, counts = np.unique(np.array(self._stops, np.int64), return_counts=True)
         ages = np.concatenate([[0], ages])
         running = counts.sum() - np.cumsum(np.concatenate([[0], counts]))

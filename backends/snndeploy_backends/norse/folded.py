@@ -143,8 +143,7 @@ class NorseWalk(Walk):
         """The input of each step without the bias, which the cell injects."""
         dtype = next(self.cells[layer.layer.name].buffers()).dtype
         silence = self.inputs.new_zeros((self.rows, layer.layer.neurons), dtype=dtype)
-        for piece in drive.pieces(self.rows):
-            current = drive.current(piece, self.rows)
+        for piece, current in drive.currents(self.rows):
             for t in range(piece.last - piece.first):
                 x = silence if current is None else current[t % len(current)].to(dtype)
                 yield self._shaped(layer, x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import islice
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from snndeploy.numerics import Int64Array, window_share
 from snndeploy_backends.reference.plan import LayerPlan
 from snndeploy_backends.reference.scan import add_scaled
-from snndeploy_backends.reference.team import Team
+from snndeploy_backends.reference.team import Team, is_worth_sharing
 
 MOST_STEPS = 64
 """Steps taken together where no current is computed beforehand."""
@@ -83,13 +83,13 @@ class Drive:
     below: float
     team: Team | None
 
-    @cached_property
+    @property
     def injected(self) -> set[int]:
         """Where input and bias end."""
         fed = {self.fed} if self.input is not None else set()
         return fed | ({self.left} if self.layer.bias is not None else set())
 
-    @cached_property
+    @property
     def steps(self) -> int:
         """Steps after which nothing reaches the layer any more."""
         return max([0, *self.injected, *(len(self.sources[name]) for name in self.layer.sources)])
@@ -111,10 +111,35 @@ class Drive:
             moving = any(len(self.sources[name]) > first for name in self.layer.sources)
             moving |= self.input is not None and len(self.input) > 1
             step = max(1, self.piece // row) if moving and (others or not gathered) else MOST_STEPS
+            if self.team is not None and moving and not gathered:
+                whole = self.layer.nanoseconds * rows * (end - first)
+                if is_worth_sharing(whole):
+                    step = min(step, -(-(end - first) // self.team.size))
             while first < end:
                 last = min(first + step, end)
                 yield Piece(first, last, gathered)
                 first = last
+
+    def currents(self, rows: int) -> Iterator[tuple[Piece, Tensor | None]]:
+        """The pieces, each with its current; the team computes a few of them at once."""
+        pieces = self.pieces(rows)
+        while some := list(islice(pieces, self.team.size if self.team else 1)):
+            if len(some) > 1 and self.team is not None and self._is_long(some, rows):
+                yield from zip(
+                    some, self.team.together(lambda x: self._alone(x, rows), some), strict=True
+                )
+            else:
+                yield from ((piece, self.current(piece, rows)) for piece in some)
+
+    def _is_long(self, pieces: list[Piece], rows: int) -> bool:
+        """Whether the team should compute the currents of these pieces."""
+        steps = sum(piece.last - piece.first for piece in pieces if not piece.gathered)
+        return is_worth_sharing(self.layer.nanoseconds * rows * steps)
+
+    def _alone(self, piece: Piece, rows: int) -> Tensor | None:
+        """A piece's current, computed by a helper."""
+        with torch.inference_mode():
+            return self.current(piece, rows)
 
     def current(self, piece: Piece, rows: int) -> Tensor | None:
         """Sums (steps, n, K), without what is gathered.

@@ -11,10 +11,11 @@ import torch
 from snndeploy.backend import Folded
 from snndeploy.numerics import Int8Array, Int64Array
 from snndeploy.program import Program
+from snndeploy.trace import padded
 from snndeploy_backends.exact_floats import exact_kernels
 from snndeploy_backends.reference.currents import Spikes
 from snndeploy_backends.reference.plan import Options, Plan, plan
-from snndeploy_backends.reference.team import Team
+from snndeploy_backends.reference.team import Team, one_thread, team_of
 from snndeploy_backends.reference.walk import Span, Walk
 
 
@@ -43,7 +44,8 @@ def fold(
 
     if options.workers < 2:
         return [run(chunk) for chunk in chunks]
-    with Team(options.workers, shares=len(chunks) < 2) as team:
+    team = team_of(options.workers)
+    with one_thread():
         return team.each(run, chunks) if len(chunks) > 1 else [run(x, team) for x in chunks]
 
 
@@ -94,7 +96,7 @@ def _run(walk: Walk, span: int) -> Folded:
 def _folded(span: Span, zero: int) -> Folded:
     steps = span.steps
     spikes = {name: recorded(x, steps, zero) for name, x in span.spikes.items()}
-    events = {name: np.pad(x, ((0, steps - len(x)), (0, 0))).T for name, x in span.events.items()}
+    events = {name: padded(x.T, steps) for name, x in span.events.items()}
     return Folded(span.logits, spikes, events)
 
 

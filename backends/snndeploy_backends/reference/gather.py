@@ -17,7 +17,7 @@ from snndeploy.nodes import Array, Conv2d, Linear, Shape
 from snndeploy.numerics import Int64Array, mantissas
 from snndeploy_backends.reference import kernels
 from snndeploy_backends.reference.scan import Population, scan
-from snndeploy_backends.reference.team import Team, share
+from snndeploy_backends.reference.team import Team, one_thread, share
 
 _WIDTHS = (128, 64, 32, 16, 8, 1)
 """Output channels that are advanced together."""
@@ -201,7 +201,8 @@ def worthwhile() -> float:
         lambda: op.advance(population, spikes, events, None, None, out, None),
         lambda: scan("numba", population, dense(spikes[0]).view(1, rows, -1), None, out),
     )
-    seconds = [min(_seconds(way) for _ in range(5)) for way in ways]
+    with one_thread():
+        seconds = [min(_seconds(way) for _ in range(5)) for way in ways]
     return min(0.5, rate * seconds[1] / seconds[0])
 
 
@@ -211,6 +212,7 @@ def _seconds(way: Callable[[], object]) -> float:
     return perf_counter() - started
 
 
+@cache
 def compiled() -> ModuleType:
     """The compiled loops; imported late, since numba takes its time."""
     from snndeploy_backends.reference import gather_numba  # noqa: PLC0415

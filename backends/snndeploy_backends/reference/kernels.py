@@ -23,7 +23,6 @@ from snndeploy.nodes import (
     Linear,
     Node,
     Padding,
-    Pair,
     Scale,
     Shape,
     SumPool2d,
@@ -77,27 +76,30 @@ def int8_conv(op: Conv2d, zero: int, shape: Shape) -> Map:
     Weights that were packed for another `shape` (C, H, W) than they meet are packed anew at each
     call, which takes far longer than the sums.
 
-    oneDNN (3.12) gives wrong sums for bytes with a zero point where a place of the output sees
-    padding only, so padding as wide as the kernel is written out; so is one that differs side by
-    side, which it does not know.
+    oneDNN (3.12) is told of no zero point: it would add up the weights at each call, which takes
+    longer than the sums of a few rows, and is wrong where a place of the output sees padding only.
+    What silence alone would bring is subtracted instead. Padding that differs side by side, which
+    oneDNN does not know, is written out.
     """
     ops, (weight, scale) = torch.ops.onednn, _bytes(op)
     no_zeros = torch.zeros(len(weight), dtype=torch.int32)
-    wide = zero > 0 and any(p >= k for p, k in zip(op.pads, op.weight.shape[2:] * 2, strict=True))
-    written = wide or len(op.padding) == 4
+    written = len(op.padding) == 4
     padding = [0, 0] if written else list(op.padding)
     where = (list(op.stride), padding, list(op.dilation), op.groups)
     top, left, bottom, right = op.pads if written else (0, 0, 0, 0)
     met = [1, shape[0], shape[1] + top + bottom, shape[2] + left + right]
-    packed = ops.qconv_prepack(weight, scale, 1.0, zero, *where, met)
+    packed = ops.qconv_prepack(weight, scale, 1.0, 0, *where, met)
     tail: tuple[Any, ...] = (1.0, 0, torch.float32, "none", [], "")
 
     def apply(x: Tensor) -> Tensor:
-        images = channels_first(padded(x, op.padding, zero) if written else x)
-        y = ops.qconv2d_pointwise(images, 1.0, zero, packed, scale, no_zeros, None, *where, *tail)
+        images = channels_first(padded(x, op.padding, 0) if written else x)
+        y = ops.qconv2d_pointwise(images, 1.0, 0, packed, scale, no_zeros, None, *where, *tail)
         return channels_last(y)
 
-    return apply
+    if not zero:
+        return apply
+    silence = apply(torch.full((1, *last_shape(shape)), zero, dtype=torch.uint8))
+    return lambda x: apply(x).sub_(silence)
 
 
 def int8_linear(op: Linear, zero: int) -> Map:
@@ -140,25 +142,16 @@ def sum_pool(op: SumPool2d, zero: int) -> Map:
     """Sums of windows (rows, H, W, C) in the type of the input; padding is worth `zero`."""
 
     def apply(x: Tensor) -> Tensor:
-        first, *others = windows(x, op.kernel, op.stride, op.padding, zero)
-        total = first.clone(memory_format=torch.contiguous_format)
-        for other in others:
-            total += other
-        return total
+        if any(sides(op.padding)):
+            x = padded(x, op.padding, zero)
+        for axis, size, stride in zip((1, 2), op.kernel, op.stride, strict=True):
+            first, *others = x.unfold(axis, size, stride).unbind(-1)
+            x = first + others[0] if others else first
+            for other in others[1:]:
+                x += other
+        return x.contiguous()
 
     return apply
-
-
-def windows(x: Tensor, kernel: Pair, stride: Pair, padding: Padding, fill: int) -> list[Tensor]:
-    """For each place in the kernel the values (rows, H_out, W_out, C) that it meets, as views."""
-    if padding != (0, 0):
-        x = padded(x, padding, fill)
-    (a, b), (down, right) = stride, (x.shape[1] - kernel[0], x.shape[2] - kernel[1])
-    return [
-        x[:, i : i + down + 1 : a, j : j + right + 1 : b]
-        for i in range(kernel[0])
-        for j in range(kernel[1])
-    ]
 
 
 def padded(x: Tensor, padding: Padding, fill: int) -> Tensor:

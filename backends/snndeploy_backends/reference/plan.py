@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from snndeploy.errors import InputError
-from snndeploy.layers import Layer
+from snndeploy.layers import Layer, Projection
 from snndeploy.network import Network
 from snndeploy.nodes import Input, MaxPool2d, Neuron, Output, Scale, Shape
 from snndeploy.numerics import Int64Array
@@ -69,10 +69,12 @@ class LayerPlan:
         scaled: source and weights of identity branches, if there is a compiled loop for them.
         gather: in place of one of `spiking`, the one at `gather_index`, where few neurons fire.
         entry: maps of the projections from the input.
-        theta, v0: of the membranes' type, per channel, repeated to a block; empty unless neurons.
+        theta: of the membranes' type, per channel, repeated to a block; empty unless neurons.
+        v0: likewise, of each neuron.
         bias: int64 (C,), the total over the window; None if it is zero.
         levels: the cap; the largest count that a pool can meet.
         last_use: index of the last layer that reads it.
+        nanoseconds: what the sums of one sample and step take one thread, about, if dense.
     """
 
     layer: Layer
@@ -89,6 +91,7 @@ class LayerPlan:
     bias: Int64Array | None
     levels: int
     last_use: int
+    nanoseconds: float
 
     @cached_property
     def sources(self) -> tuple[str, ...]:
@@ -272,11 +275,17 @@ def _layer_plan(
         gather_index=index,
         entry=tuple(entry),
         theta=_repeated(theta, layer, state).to(device),
-        v0=_repeated(v0, layer, state).to(device),
+        v0=torch.from_numpy(np.resize(v0, layer.neurons * bool(len(v0)))).to(device, state),
         bias=bias.astype(np.int64) if bias is not None and bias.any() else None,
         levels=levels,
         last_use=last_use,
+        nanoseconds=sum(_products(layer, path) for path in layer.projections) / 150,
     )
+
+
+def _products(layer: Layer, path: Projection) -> int:
+    """About how many products of weights and spikes a dense projection computes at a step."""
+    return 0 if path.weighted is None else path.weighted.weight.size * prod(layer.shape[1:])
 
 
 def _most(node: Input) -> int:

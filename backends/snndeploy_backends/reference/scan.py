@@ -8,6 +8,7 @@ hold `spike + zero`: `zero` is 1 where spikes have signs (exact mode) and 0 wher
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from types import ModuleType
 from typing import Any, Literal, TypeAlias
 
@@ -47,9 +48,8 @@ class Population:
     hard: bool = False
 
     def begin(self, v0: Tensor) -> None:
-        """Put the neurons at rest; v0 is `repeated`."""
-        width = self.membrane.shape[1]
-        self.membrane[:] = v0.repeat(-(-width // len(v0)))[:width]
+        """Put the neurons at rest, each at its own v0 (K,)."""
+        self.membrane.copy_(v0)
         self.count.zero_()
 
     def part(self, rows: slice) -> Population:
@@ -232,6 +232,7 @@ def add_scaled(total: Tensor, spikes: Tensor, weight: Tensor, zero: int, team: T
     share(compiled().add_scaled, arguments, range(len(rows)), team, 0.1 * rows.size)
 
 
+@cache
 def compiled() -> ModuleType:
     """The compiled loops; imported late, since numba takes its time."""
     from snndeploy_backends.reference import scan_numba  # noqa: PLC0415

@@ -17,7 +17,7 @@ from snndeploy_backends.exact_floats import exact_kernels
 from snndeploy_backends.reference.folded import recorded
 from snndeploy_backends.reference.group import Group
 from snndeploy_backends.reference.plan import Options, plan
-from snndeploy_backends.reference.team import T, Team
+from snndeploy_backends.reference.team import T, one_thread, team_of
 from snndeploy_backends.reference.walk import Span
 
 MOST_AHEAD = 4
@@ -48,7 +48,7 @@ class EngineSession:
         self.keep_spikes, self.watch = keep_spikes, watch
         self.plan = plan(program, steps, options)
         self.names = [layer.layer.name for layer in self.plan.layers[:-1]]
-        self.teams = [Team(options.workers, shares) for shares in (False, True)]
+        self.team = team_of(options.workers) if options.workers > 1 else None
         self.room: Group | None = None
         self.group: Group
         self.parts: list[Group] = []
@@ -116,8 +116,6 @@ class EngineSession:
 
     def close(self) -> None:
         """Drop the state."""
-        for team in self.teams:
-            team.shutdown()
         self.room, self.parts, self.closed = None, [], True
         vars(self).pop("group", None)
 
@@ -175,16 +173,16 @@ class EngineSession:
                 return work(group)
 
         with exact_kernels():
-            if self.options.workers > 1:
-                return self.teams[False].each(run, groups)
+            if self.team is not None and len(groups) > 1:
+                return self.team.each(run, groups)
             return [run(group) for group in groups]
 
     def _advance_parts(self, steps: int) -> list[Span]:
         """A single part is for the calling thread, and the others share its layers."""
         if len(self.parts) > 1:
             return self._in_threads(lambda part: part.advance(steps), self.parts)
-        self.group.team = self.teams[True] if self.options.workers > 1 else None
-        with exact_kernels(), torch.inference_mode():
+        self.group.team = self.team
+        with one_thread(), exact_kernels(), torch.inference_mode():
             return [self.group.advance(steps)]
 
     def _folded(self, spans: list[Span], steps: int) -> Folded:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -12,39 +16,73 @@ import torch
 S = TypeVar("S")
 T = TypeVar("T")
 
-_WORTH_SHARING_NS = 250_000
+_WORTH_SHARING_NS = 200_000
 """What a piece of work must take for another thread to be woken, which takes some 60,000."""
+
+_SOON_S = 200e-6
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch's kernels run on the thread that calls them.
+
+    PyTorch's own threads (OpenMP) would spin for a while after each call, on our cores. Threads
+    that meet PyTorch for the first time meanwhile start with one thread, too.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Team(ThreadPoolExecutor):
-    """Helpers of the calling thread, started as they are needed.
+    """Helpers of the calling thread, started as they are needed; see `team_of`.
 
     Args:
         size: the threads that work at a time.
-        shares: whether the calling one is among them; else it waits. Not a helper more than there
-            is work for: their turns would cost more than they bring.
     """
 
-    def __init__(self, size: int, shares: bool) -> None:
-        super().__init__(max(size - shares, 1))
+    def __init__(self, size: int) -> None:
+        super().__init__(size, "snndeploy", initializer=torch.set_num_threads, initargs=(1,))
         self.size = size
 
     def each(self, work: Callable[[S], T], parts: Sequence[S]) -> list[T]:
-        """The work of each part, one thread a part, which runs PyTorch's kernels by itself.
+        """The work of each part, one helper a part, which runs PyTorch's kernels by itself."""
+        with one_thread():
+            return list(self.map(work, parts))
 
-        PyTorch's own threads (OpenMP) would spin for a while after each call, on our cores. Until
-        the work is done, threads that meet PyTorch for the first time start with one thread, too.
-        """
+    def together(self, work: Callable[[S], T], parts: Sequence[S]) -> list[T]:
+        """The work of each part; the caller does the first, and those that no helper began with."""
+        helpers = [self.submit(work, part) for part in parts[1:]]
+        found = [work(parts[0])]
+        for part, helper in zip(parts[1:], helpers, strict=True):
+            found.append(work(part) if helper.cancel() else _awaited(helper))
+        return found
 
-        def alone(part: S) -> T:
-            torch.set_num_threads(1)
-            return work(part)
 
-        threads = torch.get_num_threads()
-        try:
-            return list(self.map(alone, parts))
-        finally:
-            torch.set_num_threads(threads)
+@cache
+def team_of(size: int) -> Team:
+    """The process's team of so many, kept: a new thread costs as much as a sample may."""
+    return Team(size)
+
+
+if hasattr(os, "register_at_fork"):  # threads do not follow into another process
+    os.register_at_fork(after_in_child=team_of.cache_clear)
+
+
+def _awaited(helper: Future[T]) -> T:
+    """The result of what is done soon, as a rule sooner than a thread that sleeps wakes up."""
+    late = time.perf_counter() + _SOON_S
+    while not helper.done() and time.perf_counter() < late:
+        time.sleep(0)
+    return helper.result()
+
+
+def is_worth_sharing(nanoseconds: float) -> bool:
+    """Whether work that takes one thread so long is done sooner by two."""
+    return nanoseconds >= _WORTH_SHARING_NS
 
 
 def share(
@@ -59,22 +97,9 @@ def share(
     Args:
         nanoseconds: what one thread needs, about.
     """
-    first, *others = _parts(len(units), team, nanoseconds)
-    begin = units.start
-    helpers = [
-        team.submit(kernel, *arguments, begin + part.start, begin + part.stop)
-        for part in others
-        if team is not None
-    ]
-    kernel(*arguments, begin + first.start, begin + first.stop)
-    for helper in helpers:
-        helper.result()
-
-
-def _parts(count: int, team: Team | None, nanoseconds: float) -> list[range]:
-    """Equal parts of the work, one a thread that is worth waking."""
-    parts = 1
-    if team is not None and nanoseconds >= _WORTH_SHARING_NS:
-        parts = max(min(team.size, count), 1)
-    ends = [count * part // parts for part in range(parts + 1)]
-    return [range(a, b) for a, b in pairwise(ends)]
+    if team is None or len(units) < 2 or not is_worth_sharing(nanoseconds):
+        kernel(*arguments, units.start, units.stop)
+        return
+    parts = min(team.size, len(units))
+    ends = [units.start + len(units) * part // parts for part in range(parts + 1)]
+    team.together(lambda part: kernel(*arguments, *part), list(pairwise(ends)))

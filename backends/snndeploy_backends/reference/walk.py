@@ -148,8 +148,9 @@ class Walk:
         if layer.layer.name == self.watch:
             self.current = np.zeros(out.shape, np.int64)
         events = np.zeros((steps, self.rows), np.int64)
-        for piece in drive.pieces(self.rows):
-            self._advance(layer, drive, state, piece, out, events)
+        for piece, current in drive.currents(self.rows):
+            shares = drive.bias(piece)
+            self._advance(layer, drive, state, piece, current, shares, out, events)
         if driven < steps:
             rest = out[driven:]
             events[driven:] = scan(self.options.scan, state, None, None, rest, self.team)
@@ -161,11 +162,12 @@ class Walk:
         drive: Drive,
         state: Population,
         piece: Piece,
+        current: Tensor | None,
+        shares: Int64Array | None,
         out: Tensor,
         events: Int64Array,
     ) -> None:
         """One piece of time: fills its steps of `out` and `events`."""
-        current, shares = drive.current(piece, self.rows), drive.bias(piece)
         steps = slice(piece.first, piece.last)
         if layer.layer.name == self.watch:
             self._note(steps, current, shares)
@@ -189,7 +191,9 @@ class Walk:
 
     def _trimmed(self, layer: LayerPlan, out: Tensor, events: Int64Array) -> Spikes:
         """Without the silence at the end."""
-        last = int(np.flatnonzero(events.any(axis=1))[-1]) + 1 if events.any() else 0
+        last = len(events)
+        while last and not events[last - 1].any():
+            last -= 1
         return Spikes(out[:last].view(last, self.rows, *layer.shape), events[:last])
 
     def _population(self, layer: LayerPlan) -> Population:
@@ -212,8 +216,8 @@ class Walk:
     def read_out(self, drive: Drive, steps: int) -> Int64Array:
         """The readout's membranes after each step, int64 (n, T, classes)."""
         gains = np.zeros((steps, *self.total.shape), np.int64)
-        for piece in drive.pieces(self.rows):
-            current, bias = drive.current(piece, self.rows), drive.bias(piece)
+        for piece, current in drive.currents(self.rows):
+            bias = drive.bias(piece)
             if current is not None:
                 gains[piece.first : piece.last] = current.cpu().numpy()
             if bias is not None:
