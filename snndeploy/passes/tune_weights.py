@@ -39,9 +39,6 @@ BATCH_BYTES = 1 << 30
 LAYERS = 4
 """Weight of the layers' errors beside the logits'. Logits alone are soon learnt by heart."""
 
-BETAS = (0.9, 0.99)
-"""Of Adam, which soon forgets the first gradients: they are much larger than the later ones."""
-
 
 @dataclass(frozen=True)
 class TuneWeights(Pass):
@@ -92,7 +89,7 @@ class _Tuning:
         self.masks = [weight.detach() != 0 for weight, _ in self.parameters.values()]
         values = 4 * 8 * sum(prod(shape) for shape in network.shapes.values())
         self.batch = max(1, min(options.batch, BATCH_BYTES // values))
-        self.optimizer = torch.optim.Adam(self._groups(), betas=BETAS)
+        self.optimizer = torch.optim.Adam(self._groups())
         self.norms: dict[str, float] = {}
 
     def run(self) -> _Found:
