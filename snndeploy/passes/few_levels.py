@@ -36,10 +36,10 @@ from snndeploy.passes.remove_levels import RemoveLevels
 from snndeploy.passes.tune_weights import TuneWeights
 from snndeploy.simulate import Progress
 
-ROUNDS, EPOCHS, BATCH = 2, 20, 32
-"""Of `CorrectBiases` and `TuneWeights`; found on a ResNet-20."""
+ROUNDS, EPOCHS, BATCH = 2, 40, 32
+"""Of `CorrectBiases` and `TuneWeights`; found on a ResNet-20 and a ResNet8."""
 
-RATE_TIMES_LEVELS = 0.03
+RATE_TIMES_LEVELS = 0.015
 """The finer the levels, the smaller the steps of `TuneWeights`."""
 
 SIMULATED = 128

@@ -3,12 +3,13 @@
 All weights and biases at once, the activations being staircases whose gradient passes straight
 through between their ends, so as to lessen
 
-    mean over layers of |y - a|**2 / |a|**2   +   |logits - original logits|**2 / variance
+    4 * mean over layers of |y - a|**2 / |a|**2   +   |logits - original logits|**2 / variance
 
-where a and y are the values of the original and of the quantized network. A step of Adam moves a
-weight by a small part of the mean weight of its layer, and a bias by one of what a count is worth.
-Weights that are 0 stay 0; ceilings are tuned, too. The epoch with the least error on held-out
-samples is kept.
+where a are the activations of the original, and y what the quantized network has there before it
+rounds: the rounding itself no weight can mend, and it would only blur the gradient. A step of Adam
+moves a weight by a small part of the mean weight of its layer, and a bias by one of what a count is
+worth. Weights that are 0 stay 0; ceilings are tuned, too. The epoch with the least error on
+held-out samples is kept.
 
 Source: SNN Calibration (Li et al. 2021), section 4.3, which tunes layer by layer; all layers at
 once need a fraction of the work. Straight-through gradient: Bengio et al. 2013.
@@ -34,6 +35,9 @@ from snndeploy.simulate import Progress
 
 BATCH_BYTES = 1 << 30
 """Of the values of one batch, which the gradient needs."""
+
+LAYERS = 4
+"""Weight of the layers' errors beside the logits'. Logits alone are soon learnt by heart."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +165,18 @@ class _Tuning:
         with torch.no_grad():
             goals = self._values(self.options.original, self.goals, x)
         values = self._values(self.network, self.parameters, x)
-        errors = [(values[k] - goals[k]).square().mean() / norm for k, norm in self.norms.items()]
-        return torch.stack(errors[:-1]).mean() + errors[-1]
+        errors = [
+            (self._unrounded(k, values) - goals[k]).square().mean() / norm
+            for k, norm in self.norms.items()
+        ]
+        return LAYERS * torch.stack(errors[:-1]).mean() + errors[-1]
+
+    def _unrounded(self, name: str, values: dict[str, Tensor]) -> Tensor:
+        """What an activation would be as the original's ReLU; else the value itself."""
+        node = self.options.original.by_name[name]
+        if not isinstance(node, Relu):
+            return values[name]
+        return relu(node, values[self.network.sources[name][0]])
 
     @torch.no_grad()
     def _error(self, x: Tensor) -> float:
