@@ -174,14 +174,17 @@ def _mode_table(rows: list[Row]) -> str:
 
 
 def _exit_table(rows: list[Row]) -> str:
-    head = ["network", "mode", "batch", "mean steps", "steps saved", "time saved", "ratio"]
+    head = ["network", "mode", "batch", "mean steps", "images/s", "steps saved"]
+    head += ["images/s with exit", "time saved", "ratio"]
     body = [
         [
             row["network"],
             row["mode"],
             str(row["batch"]),
             f"{row['mean_steps']:.1f}",
+            f"{row['images_per_s']:.1f}",
             f"{found['steps_saved']:.1%}",
+            f"{row['images_per_s'] / (1 - found['time_saved']):.1f}",
             f"{found['time_saved']:.1%}",
             f"{found['time_over_steps']:.2f}",
         ]

@@ -172,7 +172,7 @@ class EngineSession:
             with torch.inference_mode():
                 return work(group)
 
-        with exact_kernels():
+        with one_thread(), exact_kernels():
             if self.team is not None and len(groups) > 1:
                 return self.team.each(run, groups)
             return [run(group) for group in groups]

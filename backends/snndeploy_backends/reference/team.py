@@ -16,8 +16,9 @@ import torch
 S = TypeVar("S")
 T = TypeVar("T")
 
-_WORTH_SHARING_NS = 200_000
-"""What a piece of work must take for another thread to be woken, which takes some 60,000."""
+_WORTH_SHARING_NS = 1_000_000
+"""What a piece of work must take for another thread to be woken. That takes some 60,000 at best, and
+ten times as much where the cores are virtual and the other one has gone to sleep."""
 
 _SOON_S = 200e-6
 
