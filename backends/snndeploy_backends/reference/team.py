@@ -17,8 +17,8 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 _WORTH_SHARING_NS = 1_000_000
-"""What a piece of work must take for another thread to be woken. That takes some 60,000 at best, and
-ten times as much where the cores are virtual and the other one has gone to sleep."""
+"""What a piece of work must take for another thread to be woken. That takes some 60,000 at best,
+and ten times as much where cores are virtual and the other one sleeps."""
 
 _SOON_S = 200e-6
 
