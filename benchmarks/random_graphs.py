@@ -17,6 +17,7 @@ from collections import Counter
 from dataclasses import replace
 from math import inf
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
@@ -33,7 +34,7 @@ from snndeploy.nodes import Neuron  # noqa: E402
 from snndeploy.program import Program  # noqa: E402
 from snndeploy.simulate import simulate  # noqa: E402
 from snndeploy.verify.certificate import certify  # noqa: E402
-from snndeploy_backends.reference import kernels, scan  # noqa: E402
+from snndeploy_backends.reference import kernels, scan, team  # noqa: E402
 from snndeploy_backends.reference.engine import Reference  # noqa: E402
 from snndeploy_backends.reference.judge import Judge  # noqa: E402
 
@@ -51,6 +52,23 @@ class Driven:
 
     def open(self, program, inputs, steps):
         return self.engine.open(program, inputs, steps)
+
+
+class Shared:
+    """The reference engine on single samples, whose every sum is shared out among three threads."""
+
+    name, summary, streams = "reference", "shared", True
+
+    def __init__(self) -> None:
+        self.engine = Reference(workers=3)
+
+    def status(self):
+        return self.engine.status()
+
+    def fold(self, program, inputs, steps, record):
+        with patch.object(team, "_WORTH_SHARING_NS", 0):
+            folds = [self.engine.fold(program, row[None], steps, record) for row in inputs]
+        return [part for fold in folds for part in fold]
 
 
 class AnotherNetwork:
@@ -79,6 +97,7 @@ def engines() -> dict:
         if loops == "numba" or not below
     }
     found["little memory"] = Reference(memory=1 + (4 << 20) * 2, workers=1)
+    found["threads share a sample"] = Shared()
     found["driven step by step"] = Driven(1)
     found["driven, some steps ahead"] = Driven(64)
     found["norse"] = find_backend("norse")

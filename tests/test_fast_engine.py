@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ from snndeploy.program import Program
 from snndeploy.simulate import default_steps, simulate
 from snndeploy_backends.devices import DEVICE_VARIABLE
 from snndeploy_backends.exact_floats import device_dtype
-from snndeploy_backends.reference import gather, kernels, plan, products, projections, scan
+from snndeploy_backends.reference import gather, kernels, plan, products, projections, scan, team
 from snndeploy_backends.reference.engine import Reference
 from snndeploy_backends.reference.judge import Judge
 
@@ -146,6 +147,24 @@ def test_samples_leave_where_they_are_stopped_and_others_follow(
     ours = run(engine, batch=batch, controller=AtRandom(seed, every))
     theirs = run(Judge(), controller=AtRandom(seed, every))
     assert_identical(ours, theirs)
+
+
+@pytest.mark.parametrize("chosen", KERNELS, ids="-".join)
+@settings(max_examples=30, deadline=None)
+@given(
+    integer_networks(),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([2, 3]),
+    st.sampled_from([None, 1, 5]),
+)
+def test_threads_that_share_a_sample_give_the_same(chosen, network, seed, workers, every):
+    if not usable(*chosen):
+        pytest.skip("not on this machine")
+    stopping = {} if every is None else {"controller": AtRandom(seed, every)}
+    with patch.object(team, "_WORTH_SHARING_NS", 0):
+        for below in (0.0, np.inf) if chosen[1] == "numba" else (0.0,):
+            backend = Reference(*chosen, workers=workers, below=below)
+            check(network, seed, backend, samples=3, batch=1, steps=9, **stopping)
 
 
 @settings(max_examples=40, deadline=None)
